@@ -1,0 +1,143 @@
+#define _GNU_SOURCE
+#include "borealis_system.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+#include <nmmintrin.h>
+#elif defined(__aarch64__)
+#include <arm_acle.h>
+#if defined(__linux__)
+#include <sys/auxv.h>
+#endif
+#endif
+
+static uint32_t table[8][256];
+static int hardware;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void prepare(void) {
+  for (uint32_t i = 0; i < 256; i++) {
+    uint32_t c = i;
+    for (int k = 0; k < 8; k++) c = (c >> 1) ^ (0x82F63B78u & (0u - (c & 1u)));
+    table[0][i] = c;
+  }
+  for (uint32_t i = 0; i < 256; i++)
+    for (int t = 1; t < 8; t++) table[t][i] = (table[t - 1][i] >> 8) ^ table[0][table[t - 1][i] & 0xff];
+#if defined(__x86_64__)
+  hardware = __builtin_cpu_supports("sse4.2") != 0;
+#elif defined(__aarch64__) && defined(__linux__)
+  hardware = (getauxval(AT_HWCAP) & (1 << 7)) != 0;
+#elif defined(__aarch64__)
+  hardware = 1;
+#endif
+}
+
+uint32_t borealis_crc32c_table(uint32_t seed, const void *bytes, size_t length) {
+  pthread_once(&once, prepare);
+  const uint8_t *p = bytes;
+  uint32_t c = ~seed;
+  while (length >= 8) {
+    uint32_t lo, hi;
+    memcpy(&lo, p, 4);
+    memcpy(&hi, p + 4, 4);
+    lo ^= c;
+    c = table[7][lo & 0xff] ^ table[6][(lo >> 8) & 0xff] ^ table[5][(lo >> 16) & 0xff] ^ table[4][lo >> 24] ^
+        table[3][hi & 0xff] ^ table[2][(hi >> 8) & 0xff] ^ table[1][(hi >> 16) & 0xff] ^ table[0][hi >> 24];
+    p += 8;
+    length -= 8;
+  }
+  while (length--) c = (c >> 8) ^ table[0][(c ^ *p++) & 0xff];
+  return ~c;
+}
+
+#if defined(__x86_64__)
+__attribute__((target("sse4.2"))) static uint32_t crc_hardware(uint32_t seed, const void *bytes, size_t length) {
+  const uint8_t *p = bytes;
+  uint64_t c = (uint32_t)~seed;
+  while (length >= 8) {
+    uint64_t v;
+    memcpy(&v, p, 8);
+    c = _mm_crc32_u64(c, v);
+    p += 8;
+    length -= 8;
+  }
+  uint32_t c32 = (uint32_t)c;
+  while (length--) c32 = _mm_crc32_u8(c32, *p++);
+  return ~c32;
+}
+#elif defined(__aarch64__)
+__attribute__((target("+crc"))) static uint32_t crc_hardware(uint32_t seed, const void *bytes, size_t length) {
+  const uint8_t *p = bytes;
+  uint32_t c = ~seed;
+  while (length >= 8) {
+    uint64_t v;
+    memcpy(&v, p, 8);
+    c = __crc32cd(c, v);
+    p += 8;
+    length -= 8;
+  }
+  while (length--) c = __crc32cb(c, *p++);
+  return ~c;
+}
+#else
+static uint32_t crc_hardware(uint32_t seed, const void *bytes, size_t length) {
+  return borealis_crc32c_table(seed, bytes, length);
+}
+#endif
+
+uint32_t borealis_crc32c(uint32_t seed, const void *bytes, size_t length) {
+  pthread_once(&once, prepare);
+  return hardware ? crc_hardware(seed, bytes, length) : borealis_crc32c_table(seed, bytes, length);
+}
+
+int borealis_crc32c_is_hardware(void) {
+  pthread_once(&once, prepare);
+  return hardware;
+}
+
+int borealis_punch_hole(int descriptor, int64_t offset, int64_t length) {
+#if defined(__linux__)
+  return fallocate(descriptor, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+#else
+  (void)descriptor; (void)offset; (void)length;
+  errno = ENOTSUP;
+  return -1;
+#endif
+}
+
+int borealis_data_sync(int descriptor) {
+#if defined(__linux__)
+  return fdatasync(descriptor);
+#elif defined(__APPLE__)
+  return fcntl(descriptor, F_FULLFSYNC);
+#else
+  return fsync(descriptor);
+#endif
+}
+
+int borealis_preallocate(int descriptor, int64_t offset, int64_t length) {
+#if defined(__linux__)
+  return posix_fallocate(descriptor, offset, length);
+#else
+  (void)descriptor; (void)offset; (void)length;
+  return 0;
+#endif
+}
+
+uint64_t borealis_resident_bytes(void) {
+#if defined(__linux__)
+  FILE *f = fopen("/proc/self/statm", "r");
+  if (!f) return 0;
+  unsigned long long size = 0, resident = 0;
+  int n = fscanf(f, "%llu %llu", &size, &resident);
+  fclose(f);
+  return n == 2 ? (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+#else
+  return 0;
+#endif
+}

@@ -1,0 +1,113 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// Arrows point one way: value types <- wire <- seams <- machines <- runtime <- umbrella <- tools and examples.
+// Modules/ depends on nothing but the toolchain; Plugins/ hold what needs more, each on its own.
+let package = Package(
+  name: "borealis",
+  products: [
+    .library(name: "Borealis", targets: ["Borealis"]),
+    .library(name: "BorealisSimulation", targets: ["BorealisSimulation"]),
+    .library(name: "BorealisConformance", targets: ["BorealisConformance"]),
+    .executable(name: "borealis", targets: ["BorealisCommandLine"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
+  ],
+  targets: [
+    .target(name: "CBorealisSystem", path: "Modules/CSystem"),
+    .target(name: "BorealisCore", dependencies: ["CBorealisSystem"], path: "Modules/Core"),
+    .target(name: "BorealisWire", dependencies: ["BorealisCore"], path: "Modules/Wire"),
+    .target(
+      name: "BorealisStorageBackend", dependencies: ["BorealisCore"], path: "Modules/StorageBackend"),
+    .target(
+      name: "BorealisReplicationPolicy", dependencies: ["BorealisCore", "BorealisWire"],
+      path: "Modules/ReplicationPolicy"),
+    .target(
+      name: "BorealisTransport", dependencies: ["BorealisCore", "BorealisWire"],
+      path: "Modules/Transport"),
+    .target(name: "BorealisCoordinator", dependencies: ["BorealisCore"], path: "Modules/Coordinator"),
+    .target(
+      name: "BorealisStorageNode",
+      dependencies: ["BorealisCore", "BorealisWire", "BorealisStorageBackend"],
+      path: "Modules/StorageNode"),
+    .target(
+      name: "BorealisVolume",
+      dependencies: ["BorealisCore", "BorealisWire", "BorealisReplicationPolicy"],
+      path: "Modules/Volume"),
+    .target(
+      name: "BorealisRuntime",
+      dependencies: [
+        "BorealisCore", "BorealisWire", "BorealisStorageBackend", "BorealisReplicationPolicy",
+        "BorealisTransport", "BorealisCoordinator", "BorealisStorageNode", "BorealisVolume",
+      ], path: "Modules/Runtime"),
+    .target(
+      name: "BorealisSimulation",
+      dependencies: [
+        "BorealisCore", "BorealisWire", "BorealisStorageBackend", "BorealisReplicationPolicy",
+        "BorealisStorageNode", "BorealisVolume",
+      ], path: "Modules/Simulation"),
+    .target(
+      name: "BorealisConformance",
+      dependencies: ["BorealisCore", "BorealisStorageBackend", "BorealisReplicationPolicy"],
+      path: "Modules/Conformance"),
+    .target(
+      name: "BorealisFileStorageBackend", dependencies: ["BorealisCore", "BorealisStorageBackend", "CBorealisSystem"],
+      path: "Plugins/FileStorageBackend"),
+    .target(
+      name: "Borealis",
+      dependencies: [
+        "BorealisCore", "BorealisStorageBackend", "BorealisReplicationPolicy", "BorealisTransport",
+        "BorealisCoordinator", "BorealisRuntime", "BorealisFileStorageBackend",
+      ], path: "Modules/Borealis"),
+    .executableTarget(
+      name: "BorealisCommandLine",
+      dependencies: [
+        "Borealis", "BorealisSimulation", "BorealisWire", "BorealisStorageNode", "BorealisVolume",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ], path: "Plugins/CommandLine"),
+    .testTarget(
+      name: "CoreTests", dependencies: ["BorealisCore"], path: "Tests/CoreTests"),
+    .testTarget(
+      name: "WireTests", dependencies: ["BorealisCore", "BorealisWire"], path: "Tests/WireTests",
+      resources: [.copy("Fixtures")]),
+    .testTarget(
+      name: "StorageBackendTests",
+      dependencies: [
+        "BorealisCore", "BorealisStorageBackend", "BorealisFileStorageBackend", "BorealisConformance",
+      ], path: "Tests/StorageBackendTests"),
+    .testTarget(
+      name: "ReplicationPolicyTests",
+      dependencies: ["BorealisCore", "BorealisWire", "BorealisReplicationPolicy", "BorealisConformance"],
+      path: "Tests/ReplicationPolicyTests"),
+    .testTarget(
+      name: "StorageNodeTests",
+      dependencies: ["BorealisCore", "BorealisWire", "BorealisStorageBackend", "BorealisStorageNode"],
+      path: "Tests/StorageNodeTests"),
+    .testTarget(
+      name: "VolumeTests",
+      dependencies: ["BorealisCore", "BorealisWire", "BorealisReplicationPolicy", "BorealisVolume"],
+      path: "Tests/VolumeTests"),
+    .testTarget(
+      name: "RuntimeTests", dependencies: ["Borealis", "BorealisRuntime", "BorealisWire"],
+      path: "Tests/RuntimeTests"),
+    .testTarget(
+      name: "SimulationTests",
+      dependencies: [
+        "BorealisCore", "BorealisSimulation", "BorealisReplicationPolicy", "BorealisStorageNode",
+        "BorealisVolume",
+      ], path: "Tests/SimulationTests"),
+    .testTarget(
+      name: "CrashTests", dependencies: ["Borealis", "BorealisRuntime"], path: "Tests/CrashTests"),
+  ],
+  cLanguageStandard: .c11
+)
+
+for target in package.targets where target.type != .system && target.name != "CBorealisSystem" {
+  target.swiftSettings = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+  ]
+}
