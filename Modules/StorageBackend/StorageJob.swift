@@ -1,4 +1,3 @@
-public import BorealisCore
 
 /// One step of a storage job.
 public enum StorageOperation: Sendable, Hashable {
