@@ -60,10 +60,11 @@ let package = Package(
         "BorealisCore", "BorealisStorageBackend", "BorealisReplicationPolicy", "BorealisTransport",
         "BorealisCoordinator", "BorealisRuntime", "BorealisFileStorageBackend",
       ], path: "Modules/Borealis"),
+    .target(name: "CBorealisBench", path: "Plugins/CommandLineSupport"),
     .executableTarget(
       name: "BorealisCommandLine",
       dependencies: [
-        "Borealis", "BorealisSimulation", "BorealisWire", "BorealisStorageNode", "BorealisVolume",
+        "Borealis", "BorealisRuntime", "BorealisSimulation", "CBorealisBench",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "Plugins/CommandLine"),
     .testTarget(
@@ -103,7 +104,7 @@ let package = Package(
   cLanguageStandard: .c11
 )
 
-for target in package.targets where target.type != .system && target.name != "CBorealisSystem" {
+for target in package.targets where target.type != .system && !target.name.hasPrefix("CBorealis") {
   target.swiftSettings = [
     .swiftLanguageMode(.v6),
     .enableUpcomingFeature("ExistentialAny"),

@@ -9,13 +9,13 @@
 /// Wakes one thread that has nothing to do: a flag, a mutex and a condition.
 ///
 /// A signal given while nobody waits is kept, so that a wake-up is never lost; several are kept as one.
-final class ThreadSignal: @unchecked Sendable {
+package final class ThreadSignal: @unchecked Sendable {
   // @unchecked: `raised` is only touched under `mutex`; both live as long as the object.
   private let mutex: UnsafeMutablePointer<pthread_mutex_t>
   private let condition: UnsafeMutablePointer<pthread_cond_t>
   private var raised = false
 
-  init() {
+  package init() {
     mutex = .allocate(capacity: 1)
     condition = .allocate(capacity: 1)
     pthread_mutex_init(mutex, nil)
@@ -38,7 +38,7 @@ final class ThreadSignal: @unchecked Sendable {
   }
 
   /// Lets the waiting thread go on, or the next one that waits.
-  func raise() {
+  package func raise() {
     pthread_mutex_lock(mutex)
     let wasRaised = raised
     raised = true
@@ -47,7 +47,7 @@ final class ThreadSignal: @unchecked Sendable {
   }
 
   /// Blocks until raised, then lowers.
-  func wait() {
+  package func wait() {
     pthread_mutex_lock(mutex)
     while !raised { pthread_cond_wait(condition, mutex) }
     raised = false
@@ -56,7 +56,7 @@ final class ThreadSignal: @unchecked Sendable {
 
   /// Blocks until raised or until `milliseconds` have passed, then lowers; whether it was raised.
   @discardableResult
-  func wait(milliseconds: UInt64) -> Bool {
+  package func wait(milliseconds: UInt64) -> Bool {
     var deadline = timespec()
     #if canImport(Darwin)
       clock_gettime(CLOCK_REALTIME, &deadline)

@@ -9,7 +9,7 @@ import BorealisCore
 #endif
 
 /// A thread of our own, for what may block: never Swift's cooperative pool.
-final class WorkerThread: @unchecked Sendable {
+package final class WorkerThread: @unchecked Sendable {
   // @unchecked: `handle` is written once in `init`, before anybody else has the object, and read once in `join`.
   #if canImport(Darwin)
     private var handle: pthread_t?
@@ -22,7 +22,7 @@ final class WorkerThread: @unchecked Sendable {
     init(_ run: @escaping @Sendable () -> Void) { self.run = run }
   }
 
-  init(_ body: @escaping @Sendable () -> Void) {
+  package init(_ body: @escaping @Sendable () -> Void) {
     let retained = Unmanaged.passRetained(Body(body)).toOpaque()
     #if canImport(Darwin)
       let code = pthread_create(&handle, nil, { Unmanaged<Body>.fromOpaque($0).takeRetainedValue().run(); return nil }, retained)
@@ -38,7 +38,7 @@ final class WorkerThread: @unchecked Sendable {
   }
 
   /// Waits until the body has returned.
-  func join() {
+  package func join() {
     #if canImport(Darwin)
       if let handle { pthread_join(handle, nil) }
     #else
@@ -48,15 +48,15 @@ final class WorkerThread: @unchecked Sendable {
 }
 
 /// The clocks of the machine.
-enum SystemClock {
+package enum SystemClock {
   /// Monotonic time.
-  static var now: Instant {
+  package static var now: Instant {
     var t = timespec()
     clock_gettime(CLOCK_MONOTONIC, &t)
     return Instant(nanoseconds: UInt64(t.tv_sec) * 1_000_000_000 + UInt64(t.tv_nsec))
   }
   /// Nanoseconds since 1970.
-  static var wallClock: UInt64 {
+  package static var wallClock: UInt64 {
     var t = timespec()
     clock_gettime(CLOCK_REALTIME, &t)
     return UInt64(t.tv_sec) * 1_000_000_000 + UInt64(t.tv_nsec)
