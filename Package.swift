@@ -67,6 +67,7 @@ let package = Package(
         "Borealis", "BorealisRuntime", "BorealisSimulation", "CBorealisBench",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "Plugins/CommandLine"),
+    .executableTarget(name: "VolumeQuickstart", dependencies: ["Borealis"], path: "Examples/VolumeQuickstart"),
     .testTarget(
       name: "CoreTests", dependencies: ["BorealisCore"], path: "Tests/CoreTests"),
     .testTarget(
@@ -99,7 +100,7 @@ let package = Package(
         "BorealisVolume",
       ], path: "Tests/SimulationTests"),
     .testTarget(
-      name: "CrashTests", dependencies: ["Borealis", "BorealisRuntime"], path: "Tests/CrashTests"),
+      name: "CrashTests", dependencies: ["BorealisCommandLine"], path: "Tests/CrashTests"),
   ],
   cLanguageStandard: .c11
 )
