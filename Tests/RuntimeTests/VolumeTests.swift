@@ -155,7 +155,7 @@ struct VolumeTests {
     #expect(closed?.code == .closed)
   }
 
-  @Test("every built-in policy carries a volume", arguments: ["aurora", "full-and-tail", "zone-lost", "majority", "single-copy", "mirrored-pages"])
+  @Test("every built-in policy carries a volume", arguments: ["aurora", "full-and-tail", "zone-lost", "majority", "single", "mirrored-pages"])
   func policies(name: String) throws {
     let policy = try #require(BuiltInPolicies.named(name))
     let fleet = try StorageFleet.inMemory(policy: policy)
