@@ -68,20 +68,20 @@ final class RecoveryWorld {
   func step() {
     now = now.advanced(byNanoseconds: random.within(100_000...3_000_000))
     switch random.below(100) {
-    case 0..<62: deliver()
-    case 62..<72:
+    case 0..<66: for _ in 0..<(1 + random.below(12)) { deliver() }
+    case 66..<76:
       guard !writers.isEmpty else { return }
       // Mostly the newest writer; sometimes one that does not know yet that it is fenced.
       let at = random.chance(3, in: 4) ? writers.count - 1 : random.index(writers.count)
       let groups = (0...random.index(3)).map { _ in random.index(groupCount) }
       writers[at].commit(groups, &network)
-    case 72..<84: tick()
+    case 76..<84: tick()
     case 84..<88:
       let node = random.index(nodes.count)
       nodes[node].gossip(random.index(groupCount), to: NodeID(UInt32(random.index(nodes.count))), &network)
     case 88..<92: crashOrRestart()
-    case 92..<94: if random.chance(1, in: 3) { recover() }
-    case 94: if random.chance(1, in: 3), !recoveries.isEmpty { recoveries.remove(at: random.index(recoveries.count)) }
+    case 92..<94: if random.chance(1, in: 2) { recover() }
+    case 94: if random.chance(1, in: 5), !recoveries.isEmpty { recoveries.remove(at: random.index(recoveries.count)) }
     case 95:
       lostZone = random.chance(1, in: 4) ? random.index(3) : nil
     default: if changesMembers { changeMembers() }
@@ -92,9 +92,9 @@ final class RecoveryWorld {
     // Out of order within a window; a few much later.
     let at = lossless || random.chance(1, in: 20) ? random.index(network.count) : random.index(min(network.count, 24))
     let message = network[at]
-    if lossless || !random.chance(1, in: 12) { network.remove(at: at) }
+    if lossless || !random.chance(1, in: 16) { network.remove(at: at) }
     if !lossless {
-      if random.chance(1, in: 8) { return }
+      if random.chance(1, in: 16) { return }
       if network.count > 600 { network.removeSubrange(0..<200) }
       if let node = message.to.node, isCut(node) { return }
       if let header = try? Message.decode(message.bytes).header, let node = header.sender.node, isCut(node) { return }
