@@ -60,9 +60,9 @@ public final class StorageFleet: Sendable {
     return try StorageFleet(
       volume: VolumeID(SystemClock.wallClock), topology: topology, coordinator: InMemoryCoordinator(),
       configuration: configuration
-    ) { placement in
+    ) { (placement) throws(StorageBackendError) in
       let backend = backends[Int(placement.node.value)]
-      backend.reopen()
+      try backend.reopen()
       return backend
     }
   }

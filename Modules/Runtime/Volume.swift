@@ -120,7 +120,7 @@ public final class Volume: MessageReceiver {
     var metadata: VolumeMetadata
     var epoch: VolumeEpoch
     while true {
-      do {
+      do throws(CoordinatorError) {
         guard let found = try fleet.coordinator.load() else {
           throw CoordinatorError(.notFound, "no volume was created here")
         }

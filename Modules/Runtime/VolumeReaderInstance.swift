@@ -1,3 +1,4 @@
+import BorealisCoordinator
 import BorealisCore
 import BorealisTransport
 import BorealisVolume
