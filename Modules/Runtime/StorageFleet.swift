@@ -56,7 +56,9 @@ public final class StorageFleet: Sendable {
     configuration: StorageNodeConfiguration = StorageNodeConfiguration()
   ) throws(StorageBackendError) -> StorageFleet {
     let topology = StorageFleet.topology(for: policy, spares: spares)
+    // Closed at first: a node opens its backend when it starts, and again when it starts anew.
     let backends = topology.map { _ in InMemoryStorageBackend() }
+    for backend in backends { backend.close() }
     return try StorageFleet(
       volume: VolumeID(SystemClock.wallClock), topology: topology, coordinator: InMemoryCoordinator(),
       configuration: configuration
