@@ -1,0 +1,90 @@
+import BorealisCore
+import BorealisWire
+
+/// I2: VDL, VCL, PGCL, SCL and epochs never go back; VDL is a consistency point.
+struct MonotonyChecker {
+  private struct Writer {
+    var epoch: VolumeEpoch
+    var vdl: LSN
+    var vcl: LSN
+  }
+  private var writers: [Writer] = []
+
+  /// Looks at a writer after a step.
+  mutating func writer(
+    epoch: VolumeEpoch, vdl: LSN, vcl: LSN, base: LSN, ledger: RecordLedger, _ verdicts: inout Verdicts
+  ) {
+    guard let i = writers.firstIndex(where: { $0.epoch == epoch }) else {
+      return writers.append(Writer(epoch: epoch, vdl: vdl, vcl: vcl))
+    }
+    let before = writers[i]
+    verdicts.require(vdl >= before.vdl, .i2, "VDL of epoch \(epoch) went from \(before.vdl) back to \(vdl)")
+    verdicts.require(vcl >= before.vcl, .i2, "VCL of epoch \(epoch) went from \(before.vcl) back to \(vcl)")
+    verdicts.require(vcl >= vdl, .i2, "VDL \(vdl) of epoch \(epoch) is above VCL \(vcl)")
+    if vdl > before.vdl, vdl > base {
+      verdicts.require(
+        ledger.entry(vdl)?.isConsistencyPoint == true, .i2,
+        "VDL \(vdl) of epoch \(epoch) is not the end of a mini-transaction")
+    }
+    writers[i] = Writer(epoch: epoch, vdl: vdl, vcl: vcl)
+  }
+
+  /// Looks at a segment after a step of its node.
+  func segment(
+    _ node: NodeID, _ group: ProtectionGroupID, _ status: SegmentStatus, fleet: FleetTruth,
+    _ verdicts: inout Verdicts
+  ) {
+    var truth = fleet[node]
+    var segment = truth[group]
+    if status.truncationEpoch < segment.truncationEpoch {
+      verdicts.require(
+        truth.hasRot, .i2,
+        "\(node) \(group) went from the truncation list of epoch \(segment.truncationEpoch) back to \(status.truncationEpoch)")
+    } else if status.truncationEpoch == segment.truncationEpoch {
+      verdicts.require(
+        status.scl >= segment.scl || truth.hasRot, .i2,
+        "SCL of \(node) \(group) went from \(segment.scl) back to \(status.scl)")
+    }
+    segment.scl = status.scl
+    segment.truncationEpoch = status.truncationEpoch
+    segment.highest = max(segment.highest, status.scl)
+    truth[group] = segment
+    fleet[node] = truth
+  }
+
+  /// A node tells its volume epoch, and perhaps an SCL that is to be counted.
+  func told(_ header: MessageHeader, scl: LSN?, by node: NodeID, fleet: FleetTruth, _ verdicts: inout Verdicts) {
+    var truth = fleet[node]
+    verdicts.require(
+      header.volumeEpoch >= truth.epochTold, .i2,
+      "\(node) spoke at volume epoch \(truth.epochTold) before and now at \(header.volumeEpoch)")
+    truth.epochTold = max(truth.epochTold, header.volumeEpoch)
+    if let scl {
+      var segment = truth[header.group]
+      if segment.toldEpoch != segment.truncationEpoch { segment.told = .zero }
+      segment.toldEpoch = segment.truncationEpoch
+      segment.told = max(segment.told, scl)
+      truth[header.group] = segment
+    }
+    fleet[node] = truth
+  }
+
+  /// A node has recovered from its disk: nothing that it told may be gone.
+  func restarted(
+    _ node: NodeID, _ group: ProtectionGroupID, _ status: SegmentStatus?, fleet: FleetTruth,
+    _ verdicts: inout Verdicts
+  ) {
+    let truth = fleet[node]
+    guard !truth.hasRot else { return }
+    let before = truth[group]
+    let scl = status?.scl ?? .zero
+    let truncation = status?.truncationEpoch ?? .zero
+    verdicts.require(
+      truncation >= before.truncationEpoch, .i2,
+      "\(node) \(group) forgot the truncation list of epoch \(before.truncationEpoch) in a restart (now \(truncation))")
+    if truncation == before.toldEpoch {
+      verdicts.require(
+        scl >= before.told, .i2, "\(node) \(group) had told SCL \(before.told) and has \(scl) after a restart")
+    }
+  }
+}

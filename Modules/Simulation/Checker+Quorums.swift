@@ -1,0 +1,78 @@
+import BorealisCore
+import BorealisWire
+
+/// I7: write and read quorums of adjacent configurations meet, and a new member counts only once hydrated.
+struct QuorumChecker {
+  private var known: [GroupConfiguration] = []
+  /// Configurations that anybody proposed, in the order in which they were first seen.
+  var configurations: [GroupConfiguration] { known }
+
+  /// Somebody proposes or holds a configuration.
+  mutating func seen(_ configuration: GroupConfiguration, fleet: FleetTruth, _ verdicts: inout Verdicts) {
+    // Nearly always the same few again and again.
+    for other in known.reversed() where other == configuration { return }
+    let group = known.filter { $0.group == configuration.group }
+    check(configuration, configuration, &verdicts)
+    for other in group {
+      if other.epoch == configuration.epoch, other.proposedBy == configuration.proposedBy,
+        other.geometry == configuration.geometry
+      {
+        verdicts.report(
+          .i7, "two configurations of \(other.group) at membership epoch \(other.epoch), both by epoch \(other.proposedBy)")
+      }
+      if other.epoch.next == configuration.epoch {
+        check(other, configuration, &verdicts)
+        checkHydration(from: other, to: configuration, fleet: fleet, &verdicts)
+      } else if configuration.epoch.next == other.epoch {
+        check(configuration, other, &verdicts)
+      }
+    }
+    known.append(configuration)
+  }
+
+  /// Every write quorum of `a` must meet every write and read quorum of `a` and of `b`.
+  private func check(_ a: GroupConfiguration, _ b: GroupConfiguration, _ verdicts: inout Verdicts) {
+    let nodes = (a.members + b.members).map(\.node).sorted()
+    var union: [NodeID] = []
+    for node in nodes where union.last != node { union.append(node) }
+    guard union.count <= 16 else { return }
+    func map(_ set: Int, _ c: GroupConfiguration) -> MemberSet {
+      var result = MemberSet()
+      for (i, node) in union.enumerated() where set >> i & 1 == 1 {
+        if let member = c.index(of: node) { result.insert(MemberSet(member: member)) }
+      }
+      return result
+    }
+    let all = 1 << union.count
+    for set in 0..<all {
+      guard a.isWriteQuorum(map(set, a)) else { continue }
+      let rest = map(all - 1 - set, b)
+      if b.isReadQuorum(rest) || b.isWriteQuorum(rest) {
+        verdicts.report(
+          .i7, "\(a.group): write quorum \(map(set, a)) of membership epoch \(a.epoch) (\(a.rule)) misses quorum \(rest) of"
+            + " epoch \(b.epoch) (\(b.rule))")
+        return
+      }
+    }
+  }
+
+  /// When a transition ends with the pending rule, every member that is new must hold what the old quorum held.
+  private func checkHydration(
+    from old: GroupConfiguration, to new: GroupConfiguration, fleet: FleetTruth, _ verdicts: inout Verdicts
+  ) {
+    guard old.pending != nil, new.pending == nil else { return }
+    // The members that only the pending rule names are the new ones; back out and they are not in `new`.
+    func named(_ rule: QuorumRule) -> MemberSet {
+      rule.write.joined().reduce(into: MemberSet()) { $0.formUnion($1.members) }
+    }
+    let before = named(old.rule)
+    for (i, member) in old.members.enumerated() {
+      guard !before.contains(MemberSet(member: i)), new.index(of: member.node) != nil else { continue }
+      let truth = fleet[member.node][old.group]
+      verdicts.require(
+        truth.highest >= old.hydrationTarget, .i7,
+        "\(member.node) counts as a member of \(old.group) at membership epoch \(new.epoch) with SCL \(truth.highest), below"
+          + " the hydration target \(old.hydrationTarget)")
+    }
+  }
+}
