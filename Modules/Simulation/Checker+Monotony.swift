@@ -34,39 +34,39 @@ struct MonotonyChecker {
     _ node: NodeID, _ group: ProtectionGroupID, _ status: SegmentStatus, fleet: FleetTruth,
     _ verdicts: inout Verdicts
   ) {
-    var truth = fleet[node]
-    var segment = truth[group]
-    if status.truncationEpoch < segment.truncationEpoch {
-      verdicts.require(
-        truth.hasRot, .i2,
-        "\(node) \(group) went from the truncation list of epoch \(segment.truncationEpoch) back to \(status.truncationEpoch)")
-    } else if status.truncationEpoch == segment.truncationEpoch {
-      verdicts.require(
-        status.scl >= segment.scl || truth.hasRot, .i2,
-        "SCL of \(node) \(group) went from \(segment.scl) back to \(status.scl)")
+    let hasRot = fleet[node].hasRot
+    fleet.update(node, group) { segment in
+      if status.truncationEpoch < segment.truncationEpoch {
+        verdicts.require(
+          hasRot, .i2,
+          "\(node) \(group) went from the truncation list of epoch \(segment.truncationEpoch) back to \(status.truncationEpoch)"
+        )
+      } else if status.truncationEpoch == segment.truncationEpoch {
+        verdicts.require(
+          status.scl >= segment.scl || hasRot, .i2,
+          "SCL of \(node) \(group) went from \(segment.scl) back to \(status.scl)")
+      }
+      segment.scl = status.scl
+      segment.truncationEpoch = status.truncationEpoch
+      segment.highest = max(segment.highest, status.scl)
     }
-    segment.scl = status.scl
-    segment.truncationEpoch = status.truncationEpoch
-    segment.highest = max(segment.highest, status.scl)
-    truth[group] = segment
-    fleet[node] = truth
   }
 
   /// A node tells its volume epoch, and perhaps an SCL that is to be counted.
-  func told(_ header: MessageHeader, scl: LSN?, by node: NodeID, fleet: FleetTruth, _ verdicts: inout Verdicts) {
-    var truth = fleet[node]
-    verdicts.require(
-      header.volumeEpoch >= truth.epochTold, .i2,
-      "\(node) spoke at volume epoch \(truth.epochTold) before and now at \(header.volumeEpoch)")
-    truth.epochTold = max(truth.epochTold, header.volumeEpoch)
-    if let scl {
-      var segment = truth[header.group]
+  func told(_ envelope: Envelope, scl: LSN?, by node: NodeID, fleet: FleetTruth, _ verdicts: inout Verdicts) {
+    let before = fleet[node].epochTold
+    if envelope.volumeEpoch != before {
+      verdicts.require(
+        envelope.volumeEpoch > before, .i2,
+        "\(node) spoke at volume epoch \(before) before and now at \(envelope.volumeEpoch)")
+      fleet.update(node) { $0.epochTold = max($0.epochTold, envelope.volumeEpoch) }
+    }
+    guard let scl else { return }
+    fleet.update(node, envelope.group) { segment in
       if segment.toldEpoch != segment.truncationEpoch { segment.told = .zero }
       segment.toldEpoch = segment.truncationEpoch
       segment.told = max(segment.told, scl)
-      truth[header.group] = segment
     }
-    fleet[node] = truth
   }
 
   /// A node has recovered from its disk: nothing that it told may be gone.

@@ -6,6 +6,8 @@ struct QuorumChecker {
   private var known: [GroupConfiguration] = []
   /// Configurations that anybody proposed, in the order in which they were first seen.
   var configurations: [GroupConfiguration] { known }
+  /// One more than the highest group that was seen.
+  private(set) var groups = 0
 
   /// Somebody proposes or holds a configuration.
   mutating func seen(_ configuration: GroupConfiguration, fleet: FleetTruth, _ verdicts: inout Verdicts) {
@@ -28,6 +30,7 @@ struct QuorumChecker {
       }
     }
     known.append(configuration)
+    groups = max(groups, Int(configuration.group.value) + 1)
   }
 
   /// Every write quorum of `a` must meet every write and read quorum of `a` and of `b`.
@@ -56,23 +59,21 @@ struct QuorumChecker {
     }
   }
 
-  /// When a transition ends with the pending rule, every member that is new must hold what the old quorum held.
+  /// When a transition ends with the pending rule, a write quorum of it must hold what the old quorum held.
   private func checkHydration(
     from old: GroupConfiguration, to new: GroupConfiguration, fleet: FleetTruth, _ verdicts: inout Verdicts
   ) {
-    guard old.pending != nil, new.pending == nil else { return }
-    // The members that only the pending rule names are the new ones; back out and they are not in `new`.
-    func named(_ rule: QuorumRule) -> MemberSet {
-      rule.write.joined().reduce(into: MemberSet()) { $0.formUnion($1.members) }
+    guard let pending = old.pending, new.pending == nil, new.rule != old.rule || new.members != old.members else { return }
+    // Backing out keeps exactly the members of the old rule; committing those of the pending one.
+    func named(_ rule: QuorumRule, _ c: GroupConfiguration) -> [NodeID] {
+      let set = rule.write.joined().reduce(into: MemberSet()) { $0.formUnion($1.members) }
+      return c.members.indices.filter { set.contains(MemberSet(member: $0)) }.map { c.members[$0].node }.sorted()
     }
-    let before = named(old.rule)
-    for (i, member) in old.members.enumerated() {
-      guard !before.contains(MemberSet(member: i)), new.index(of: member.node) != nil else { continue }
-      let truth = fleet[member.node][old.group]
-      verdicts.require(
-        truth.highest >= old.hydrationTarget, .i7,
-        "\(member.node) counts as a member of \(old.group) at membership epoch \(new.epoch) with SCL \(truth.highest), below"
-          + " the hydration target \(old.hydrationTarget)")
-    }
+    guard named(new.rule, new) == named(pending, old), named(new.rule, new) != named(old.rule, old) else { return }
+    let holders = fleet.holders(new, of: old.hydrationTarget)
+    verdicts.require(
+      new.rule.isWriteQuorum(holders), .i7,
+      "\(new.group) at membership epoch \(new.epoch): of \(new.rule) only \(holders) hold the hydration target"
+        + " \(old.hydrationTarget)")
   }
 }

@@ -27,41 +27,40 @@ struct NodeTruth {
 
   /// The truth about `group`.
   subscript(group: ProtectionGroupID) -> SegmentTruth {
-    get { Int(group.value) < segments.count ? segments[Int(group.value)] : SegmentTruth() }
-    set {
-      while segments.count <= Int(group.value) { segments.append(SegmentTruth()) }
-      segments[Int(group.value)] = newValue
-    }
+    Int(group.value) < segments.count ? segments[Int(group.value)] : SegmentTruth()
   }
 }
 
-/// The truth about all nodes.
+/// The truth about all nodes; a node's number is its place, counted from 1.
 final class FleetTruth {
-  private(set) var ids: [NodeID] = []
   private var nodes: [NodeTruth] = []
 
-  /// Adds a node.
-  func add(_ id: NodeID) {
-    ids.append(id)
-    nodes.append(NodeTruth())
-  }
+  /// Adds the next node.
+  func add() { nodes.append(NodeTruth()) }
   /// The truth about a node.
-  subscript(id: NodeID) -> NodeTruth {
-    get { ids.firstIndex(of: id).map { nodes[$0] } ?? NodeTruth() }
-    set { if let i = ids.firstIndex(of: id) { nodes[i] = newValue } }
+  subscript(id: NodeID) -> NodeTruth { nodes[Int(id.value) - 1] }
+  /// Changes the truth about a node.
+  func update(_ id: NodeID, _ body: (inout NodeTruth) -> Void) { body(&nodes[Int(id.value) - 1]) }
+  /// Changes the truth about a segment.
+  func update(_ id: NodeID, _ group: ProtectionGroupID, _ body: (inout SegmentTruth) -> Void) {
+    let i = Int(id.value) - 1
+    while nodes[i].segments.count <= Int(group.value) { nodes[i].segments.append(SegmentTruth()) }
+    body(&nodes[i].segments[Int(group.value)])
   }
   /// Members of `configuration` that hold, or held, everything up to `lsn` durably.
   func holders(_ configuration: GroupConfiguration, of lsn: LSN) -> MemberSet {
-    var set = MemberSet()
-    for (i, member) in configuration.members.enumerated() where self[member.node][configuration.group].highest >= lsn {
-      set.insert(MemberSet(member: i))
-    }
-    return set
+    members(configuration) { $0[configuration.group].highest >= lsn }
   }
   /// Members that promised `epoch` or a higher one.
   func promised(_ configuration: GroupConfiguration, _ epoch: VolumeEpoch) -> MemberSet {
+    members(configuration) { $0.epochTold >= epoch }
+  }
+  /// Members whose disk is not lost.
+  func existing(_ configuration: GroupConfiguration) -> MemberSet { members(configuration) { !$0.isLost } }
+
+  private func members(_ configuration: GroupConfiguration, _ isIncluded: (NodeTruth) -> Bool) -> MemberSet {
     var set = MemberSet()
-    for (i, member) in configuration.members.enumerated() where self[member.node].epochTold >= epoch {
+    for (i, member) in configuration.members.enumerated() where isIncluded(nodes[Int(member.node.value) - 1]) {
       set.insert(MemberSet(member: i))
     }
     return set
