@@ -1,3 +1,5 @@
+import BorealisCore
+
 
 /// One step of a storage job.
 public enum StorageOperation: Sendable, Hashable {
