@@ -1,0 +1,155 @@
+import BorealisCore
+import BorealisStorageBackend
+import BorealisWire
+
+/// Sizes of a node's durable structures.
+package struct NodeStoreConfiguration: Sendable, Hashable {
+  /// Bytes of a page, the same for the whole volume.
+  package var pageSize: Int
+  /// Bytes of a chunk of the log; raised to what the largest record needs, rounded up to 4 KiB. Fixed when formatted.
+  package var chunkSize: Int
+  /// Bytes that the log may take; at least four chunks. A further eighth (at least two chunks) is kept for `.repair`.
+  package var logLimit: UInt64
+  /// Bytes of indexes of sealed chunks kept in memory.
+  package var indexMemory: Int
+  /// The journal is compacted when it is above this and above twice its live size.
+  package var journalLimit: Int
+  /// A deliberate bug: `tornTailAccepted` lives here.
+  package var plantedBug: PlantedBug?
+  /// Makes a configuration.
+  package init(
+    pageSize: Int, chunkSize: Int = 16 << 20, logLimit: UInt64 = 1 << 30, indexMemory: Int = 8 << 20,
+    journalLimit: Int = 1 << 20, plantedBug: PlantedBug? = nil
+  ) {
+    self.pageSize = pageSize
+    self.chunkSize = chunkSize
+    self.logLimit = logLimit
+    self.indexMemory = indexMemory
+    self.journalLimit = journalLimit
+    self.plantedBug = plantedBug
+  }
+}
+
+/// What opening found out of the ordinary.
+package struct OpeningReport: Sendable, Hashable {
+  /// Whether the backend was empty and has been formatted.
+  package var wasFormatted = false
+  /// Parts of the log that are damaged for certain (not a torn tail): their records must come from peers again.
+  package var damagedLog: [DamagedRange] = []
+  /// Whether the log's last flush was torn and has been cut.
+  package var cutTornTail = false
+  /// Highest VDL that a flush block of the unsealed chunks carries.
+  package var knownVDL = LSN.zero
+  /// Records indexed by scanning unsealed chunks.
+  package var scannedRecords = 0
+}
+
+/// A damaged part of the log file.
+package struct DamagedRange: Sendable, Hashable {
+  /// The chunk.
+  package var chunk: UInt64
+  /// Bytes of the log file.
+  package var range: Range<UInt64>
+}
+
+/// Why bytes are added to the log: decides how full it may be.
+package enum StagePurpose: Sendable, Hashable {
+  /// From the writer: up to `logLimit`.
+  case append
+  /// From a peer, filling a gap just above SCL: may use the room kept for it, else a full log could never drain.
+  case repair
+}
+
+/// What a background job did, once its outcome is known.
+package struct BackgroundOutcome: Sendable, Hashable {
+  /// Which work it was.
+  package enum Kind: UInt8, Sendable, Hashable { case facts, reserve, seal, pages, compaction, release, repair }
+  /// Which work it was.
+  package var kind: Kind
+  /// Whether it succeeded. Failed facts stay queued and seals are tried again; page installs and retirements of a
+  /// failed job are forgotten: stage them again (installs are idempotent).
+  package var succeeded: Bool
+  /// Pages installed, replaced or dropped.
+  package var pages = 0
+  /// The chunk that was sealed, if so.
+  package var sealed: UInt64?
+  /// The chunks that were retired, if so.
+  package var retired: [UInt64] = []
+}
+
+/// The durable state of one storage node: log, journal, pages. Knows nothing of quorums.
+///
+/// Reads go to the backend at once; everything written comes out as operations, in two lanes. In each lane at most one
+/// job is under way: `next…` gives nil until `end…` has been called for it.
+///
+///     log lane        nextFlush() -> operations; endFlush(succeeded:) -> FlushedBlock; insert(...) each; recycle(block)
+///     background      nextBackgroundJob() -> operations; endBackgroundJob(succeeded:) -> BackgroundOutcome
+///
+/// After a failed background job that kind of work waits for `retryBackground()`; call it on a tick.
+package struct NodeStore: ~Copyable, Sendable {
+  /// The log and its indexes: look-ups are methods of this.
+  package var log: LogStore
+  /// The pages and their index: look-ups are methods of this.
+  package var pages: PageStore
+  /// The journal; `journal.state` is what is durable.
+  var journal: NodeJournal
+  /// What opening found.
+  package let opening: OpeningReport
+
+  /// Formats an empty backend, else opens what is there: replays the journal, scans the chunks that are not sealed.
+  package init(
+    node: NodeID, volume: VolumeID, backend: any StorageBackend, configuration: NodeStoreConfiguration
+  ) throws(StorageBackendError) { fatalError() }
+
+  // MARK: Facts
+
+  /// The facts that are durable: epoch, configurations, truncation list, retention, segment facts.
+  package var state: JournalState { journal.state }
+  /// Queues a fact for the journal; returns its ticket. It is durable when `durableTicket` has reached the ticket, and
+  /// only then shows in `state`. All facts queued when a job begins become durable together or not at all.
+  package mutating func record(_ fact: JournalFact) -> UInt64 { fatalError() }
+  /// Every fact with a ticket up to here is durable.
+  package var durableTicket: UInt64 { fatalError() }
+
+  // MARK: Log lane
+
+  /// Copies `count` encoded records of one group into the next flush; returns a ticket, nil when the log is full.
+  ///
+  /// The records must have been verified. The ticket is complete when a `FlushedBlock` says `completedTicket` >= it.
+  package mutating func stage(_ bytes: [UInt8], range: Range<Int>, count: Int, purpose: StagePurpose) -> UInt64? {
+    fatalError()
+  }
+  /// Whether `nextFlush` would give a job.
+  package var hasFlush: Bool { fatalError() }
+  /// Everything staged (as far as it fits in the chunk) as one flush block; nil when nothing is staged, a flush is under
+  /// way, or the log has no free slot.
+  package mutating func nextFlush(knownVDL: LSN) -> [StorageOperation]? { fatalError() }
+  /// Ends the flush. On success insert the records that you accept, *then* `recycle` the block, before the next
+  /// `nextFlush`. On failure the block's records are dropped (its tickets will never be durable).
+  package mutating func endFlush(succeeded: Bool) -> FlushedBlock { fatalError() }
+
+  // MARK: Background lane
+
+  /// Stages a new version of a page for the next background job; see `PageStore.stage`. `image` nil: the page is absent
+  /// from `lsn` on (a tombstone). Returns false when enough is staged: run a job first.
+  package mutating func stagePage(
+    _ group: ProtectionGroupID, _ page: PageID, lsn: LSN, image: UnsafeRawBufferPointer?, pins: [LSN]
+  ) -> Bool { fatalError() }
+  /// Stages the removal of every version of a page that no pin needs. Only correct where no record of the page at or
+  /// below the discard is left in other chunks (see `LogStore.hasRecords`); else stage a tombstone.
+  package mutating func stageDrop(_ group: ProtectionGroupID, _ page: PageID) -> Bool { fatalError() }
+  /// Frees a sealed chunk together with the pages staged so far (one journal append: both or neither).
+  package mutating func stageRetire(_ sequence: UInt64) { fatalError() }
+  /// Whether a chunk is full and waits to be sealed: record `.segment` facts now, so that opening need not walk it.
+  package var wantsSealing: Bool { fatalError() }
+  /// Whether `nextBackgroundJob` would give a job.
+  package var hasBackgroundWork: Bool { fatalError() }
+  /// The next job, by urgency: facts, room for the log, sealing, pages, compaction, giving space back.
+  package mutating func nextBackgroundJob() -> [StorageOperation]? { fatalError() }
+  /// Ends the job.
+  package mutating func endBackgroundJob(succeeded: Bool) -> BackgroundOutcome { fatalError() }
+  /// Lets work that failed be tried again.
+  package mutating func retryBackground() { fatalError() }
+  /// What is wrong in the structures; empty when nothing is.
+  package func checkInvariants() -> [String] { fatalError() }
+}

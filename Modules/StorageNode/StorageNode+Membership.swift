@@ -1,0 +1,63 @@
+import BorealisCore
+import BorealisWire
+
+// Configurations and retention (protocol §5.8, §5.12, the node's side).
+
+extension StorageNode {
+  mutating func receiveConfigure(
+    _ header: MessageHeader, _ new: GroupConfiguration, into out: inout [Outgoing]
+  ) {
+    guard new.group == header.group else {
+      counters.messagesMalformed += 1
+      return
+    }
+    if index(of: new.group) == nil {
+      guard new.index(of: id) != nil, segments.count < StorageNodeLimits.segmentsMax else {
+        reject(header, .noSuchSegment, into: &out)
+        return
+      }
+      create(new)
+    } else {
+      adopt(new)
+    }
+    answer(header, .configured, into: &out)
+  }
+
+  /// Makes an empty segment.
+  private mutating func create(_ new: GroupConfiguration) {
+    let at = segments.firstIndex { $0.group > new.group } ?? segments.count
+    segments.insert(Segment(configuration: new, node: id, base: .zero, gcPoint: .zero), at: at)
+    journal(.configuration(new))
+    journalFacts(at)
+  }
+
+  /// Adopts a configuration that supersedes the segment's. One that leaves this node out, and that is not a transition
+  /// any more, ends the segment: only then is everything that it held held by its successor (P18 §4.1).
+  mutating func adopt(_ new: GroupConfiguration) {
+    guard let i = index(of: new.group), new.supersedes(segments[i].configuration) else { return }
+    if new.index(of: id) == nil, new.pending == nil {
+      journal(.segmentDropped(new.group))
+      store.dropSegment(new.group)
+      segments.remove(at: i)
+      return
+    }
+    segments[i].adopt(new, node: id)
+    journal(.configuration(new))
+  }
+
+  mutating func receiveRetain(_ header: MessageHeader, _ new: Retention, into out: inout [Outgoing]) {
+    guard index(of: header.group) != nil else {
+      reject(header, .noSuchSegment, into: &out)
+      return
+    }
+    adopt(new)
+    answer(header, .retained, into: &out)
+  }
+
+  /// Adopts a retention that supersedes the one held.
+  mutating func adopt(_ new: Retention) {
+    guard new.supersedes(retention) else { return }
+    retention = new
+    journal(.retention(new))
+  }
+}

@@ -1,0 +1,28 @@
+/// The bounds of a storage node, each with its reason.
+enum StorageNodeLimits {
+  /// Bytes of records in one answer to a pull: several round trips a second still move tens of MiB/s, and an answer
+  /// does not hold up appends on the same connection for long.
+  static let pullBytes = 512 << 10
+  /// Bytes of pages in one answer to a baseline request, for the same reason.
+  static let baselineBytes = 1 << 20
+  /// Pages in one answer to a baseline request: bounds the work of one step where pages are nearly empty.
+  static let baselinePages = 256
+  /// Bytes of page images written by one coalescing job: what a background job may delay the journal by.
+  static let coalesceBytes = 4 << 20
+  /// Page images written by one coalescing job.
+  static let coalescePages = 512
+  /// Replies that wait for the journal: senders repeat, so that what is dropped comes again.
+  static let repliesMax = 1024
+  /// Requests to catch up that a segment remembers; the openers of at most two epochs ask at once.
+  static let catchUpsMax = 4
+  /// Damaged things remembered per segment before the rest waits for the next scrub.
+  static let damagesMax = 256
+  /// Groups that one node may hold segments of: 256 TiB in groups of 10 GiB, all on one node.
+  static let segmentsMax = 65536
+  /// Links in one `prepared`: 25 bytes each must fit one message.
+  static let linksMax = 2_000_000
+  /// Slots and log records that one tick of scrubbing reads: a few, so that a tick stays short.
+  static let scrubsPerTick = 4
+  /// Peers that may copy a baseline from one segment at once.
+  static let holdsMax = 4
+}
