@@ -14,6 +14,13 @@ struct ControlPlaneChecker {
 struct MaintenanceChecker {
   private var down: [NodeID] = []
 
+  /// Whether no other member of its groups is down for maintenance.
+  func allows(_ node: NodeID, configurations: [GroupConfiguration]) -> Bool {
+    for other in down {
+      for c in configurations where c.index(of: node) != nil && c.index(of: other) != nil { return false }
+    }
+    return true
+  }
   /// Our own maintenance takes `node` down.
   mutating func began(_ node: NodeID, configurations: [GroupConfiguration], _ verdicts: inout Verdicts) {
     for other in down {

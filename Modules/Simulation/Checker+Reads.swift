@@ -77,8 +77,16 @@ struct HeadReadChecker {
     _ page: Int, base: LSN, epoch: VolumeEpoch, _ bytes: UnsafeRawBufferPointer, how: String, oracle: Oracle,
     _ verdicts: inout Verdicts
   ) {
+    completed(
+      page, base: base, epoch: epoch, taken: oracle.transactions.count, bytes, how: how, oracle: oracle, &verdicts)
+  }
+  /// The same for a read that took time: it began when there were `taken` mini-transactions.
+  func completed(
+    _ page: Int, base: LSN, epoch: VolumeEpoch, taken: Int, _ bytes: UnsafeRawBufferPointer, how: String,
+    oracle: Oracle, _ verdicts: inout Verdicts
+  ) {
     verdicts.require(
-      oracle.matchesHead(page, base: base, epoch: epoch, bytes), .i11,
+      oracle.matchesHead(page, base: base, epoch: epoch, taken: taken, bytes), .i11,
       "the writer of epoch \(epoch) reads page \(oracle.page(page)) at its head (\(how)) wrongly: "
         + oracle.explain(page, bytes, expected: .max))
   }
@@ -101,5 +109,17 @@ struct ReaderViewChecker {
       oracle.matches(page, at: point, bytes), .i8,
       "reader \(reader) shows page \(oracle.page(page)) at \(point) (\(how)) wrongly: "
         + oracle.explain(page, bytes, expected: point))
+  }
+  /// A page as the reader showed it some time between two of its positions.
+  func shows(
+    _ page: Int, lsn: LSN, from low: LSN, through high: LSN, by reader: PeerID, _ bytes: UnsafeRawBufferPointer,
+    oracle: Oracle, _ verdicts: inout Verdicts
+  ) {
+    verdicts.require(
+      lsn <= high, .i8, "reader \(reader) shows page \(oracle.page(page)) with LSN \(lsn) at \(high) (read)")
+    verdicts.require(
+      oracle.matches(page, from: low, through: high, bytes), .i8,
+      "reader \(reader) shows page \(oracle.page(page)) at \(low)...\(high) (read) wrongly: "
+        + oracle.explain(page, bytes, expected: high))
   }
 }

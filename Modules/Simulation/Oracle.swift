@@ -101,6 +101,34 @@ final class Oracle {
     replay(index) { $0.epoch == epoch || ($0.lsn <= base && !$0.isRemoved) }
     return equal(bytes)
   }
+  /// Whether page `index` held `bytes` at the head of the writer of `epoch` at any time since there were `taken`
+  /// mini-transactions: a read shows the head at some moment between its beginning and its end.
+  func matchesHead(
+    _ index: Int, base: LSN, epoch: VolumeEpoch, taken: Int, _ bytes: UnsafeRawBufferPointer
+  ) -> Bool {
+    func isSeen(_ i: Int) -> Bool {
+      transactions[i].epoch == epoch || (transactions[i].lsn <= base && !transactions[i].isRemoved)
+    }
+    var last = taken
+    for r in references[index] where r.transaction >= taken && isSeen(r.transaction) {
+      replay(index, numbered: { isSeen($0) && $0 < last })
+      if equal(bytes) { return true }
+      last = r.transaction + 1
+    }
+    return matchesHead(index, base: base, epoch: epoch, bytes)
+  }
+  /// Whether page `index` held `bytes` at some point of the history in `low...high`.
+  func matches(_ index: Int, from low: LSN, through high: LSN, _ bytes: UnsafeRawBufferPointer) -> Bool {
+    if matches(index, at: low, bytes) { return true }
+    var last = low
+    for r in references[index] {
+      let t = transactions[r.transaction]
+      guard !t.isRemoved, t.lsn > last, t.lsn <= high else { continue }
+      last = t.lsn
+      if matches(index, at: last, bytes) { return true }
+    }
+    return false
+  }
   /// For people: at which points the page has had these bytes.
   func explain(_ index: Int, _ bytes: UnsafeRawBufferPointer, expected point: LSN) -> String {
     var points: [LSN] = [.zero]
@@ -131,8 +159,11 @@ final class Oracle {
     return true
   }
   private func replay(_ index: Int, _ visible: (Transaction) -> Bool) {
+    replay(index, numbered: { visible(transactions[$0]) })
+  }
+  private func replay(_ index: Int, numbered visible: (Int) -> Bool) {
     for i in 0..<pageSize { scratch[i] = 0 }
-    for r in references[index] where visible(transactions[r.transaction]) {
+    for r in references[index] where visible(r.transaction) {
       let write = transactions[r.transaction].writes[r.write]
       if write.isDiscard {
         for i in 0..<pageSize { scratch[i] = 0 }

@@ -22,6 +22,8 @@ final class RecordLedger {
   private var chains: [[LSN]] = []
   /// Void ranges as decided by completed recoveries.
   private(set) var void = TruncationList()
+  /// The group of each page that was ever written, by the newest record: a void one may have named another.
+  private var groups: [(page: PageID, group: ProtectionGroupID, lsn: LSN)] = []
   /// Highest LSN that was seen.
   private(set) var highest = LSN.zero
 
@@ -31,6 +33,8 @@ final class RecordLedger {
     let entry = entries[Int(lsn.value)]
     return entry.isIssued ? entry : nil
   }
+  /// The group that holds a page; nil when it was never written.
+  func group(of page: PageID) -> ProtectionGroupID? { groups.first { $0.page == page }?.group }
   /// Whether a completed recovery voided `lsn`.
   func isVoid(_ lsn: LSN) -> Bool { void.isVoid(lsn) }
 
@@ -45,6 +49,11 @@ final class RecordLedger {
       checksum: checksum, epoch: header.epoch, group: header.group, isConsistencyPoint: header.isConsistencyPoint,
       isIssued: true, page: header.page)
     highest = max(highest, header.lsn)
+    if let i = groups.firstIndex(where: { $0.page == header.page }) {
+      if groups[i].lsn < header.lsn { groups[i] = (header.page, header.group, header.lsn) }
+    } else {
+      groups.append((header.page, header.group, header.lsn))
+    }
     let g = Int(header.group.value)
     while chains.count <= g { chains.append([]) }
     if let last = chains[g].last, header.lsn < last {

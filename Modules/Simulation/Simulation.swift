@@ -68,8 +68,9 @@ public final class Simulation {
   var outgoing: [Outgoing] = []
   var isSupervising = false
   var isSupervisingReaders = false
-  /// Members that our own membership changes are about, and nodes that took part.
   var writerStarts = 0
+  /// Probes of the liveness phase that were answered out of turn.
+  var answered: Set<Int> = []
 
   /// What the run is at.
   enum Phase { case safety, liveness, ended }
