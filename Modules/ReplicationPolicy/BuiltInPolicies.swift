@@ -79,7 +79,7 @@ public struct MajorityPolicy: ReplicationPolicy {
   }
 }
 
-/// One copy: for development. The loss of its node loses the data.
+/// One copy, for development: the loss of its node loses the data.
 public struct SingleCopyPolicy: ReplicationPolicy {
   /// Makes the policy.
   public init() {}

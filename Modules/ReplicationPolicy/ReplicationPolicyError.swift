@@ -32,9 +32,9 @@ public struct ReplicationPolicyError: Error, Sendable, Hashable, CustomStringCon
   }
   /// The kind of refusal.
   public var code: Code
-  /// The step in which it shows: `replacing F by G, committed`. Empty where there is none.
+  /// The step in which it shows (`replacing F by G, committed`); empty where there is none.
   public var step: String
-  /// The sets that do not meet: for `readMissesWrite` the reads first, then the writes. Empty elsewhere.
+  /// The sets that do not meet (for `readMissesWrite` the reads first, then the writes); empty elsewhere.
   public var sets: [MemberSet]
   /// The zone that has too few nodes.
   public var zone: ZoneID?
