@@ -23,8 +23,9 @@ public struct MiniTransaction: Sendable {
     precondition(pageSize > 0 && pageSize <= 65536)
     self.pageSize = pageSize
   }
-  /// Adds a write of `bytes` at byte `offset` of `page`. The range must lie within the page and not be empty; object 0
-  /// is the volume's own.
+  /// Adds a write of `bytes` at byte `offset` of `page`.
+  ///
+  /// The range must lie within the page and not be empty; object 0 is the volume's own.
   public mutating func write(_ page: PageID, at offset: Int, _ bytes: UnsafeRawBufferPointer) {
     precondition(offset >= 0 && !bytes.isEmpty && offset <= pageSize - bytes.count, "write outside the page")
     entries.append(

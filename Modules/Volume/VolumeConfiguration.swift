@@ -1,16 +1,13 @@
-public import BorealisCore
+import BorealisCore
+public import BorealisReplicationPolicy
 
-/// What a log record carries: the change, or the page after the change.
-public enum RecordPolicy: String, Sendable, Hashable, CaseIterable {
-  /// Byte ranges that changed: the log is the database.
-  case logRecords
-  /// The whole page for every change, as mirrored page storage would send it: the baseline that P17 compares with.
-  case pageImages
-}
-
-/// Limits and intervals of a volume's writer. Times in nanoseconds.
+/// Limits and intervals of a volume's writer.
+///
+/// Times are in nanoseconds.
 public struct VolumeWriterConfiguration: Sendable {
-  /// Bytes of a page: a power of two from 512 to 65,536. The catalog of an existing volume must agree.
+  /// Bytes of a page: a power of two from 512 to 65,536.
+  ///
+  /// The catalog of an existing volume must agree.
   public var pageSize = 4096
   /// Pages of an object that are given to a group together.
   public var extentPages: UInt64 = 1024
@@ -18,7 +15,9 @@ public struct VolumeWriterConfiguration: Sendable {
   public var groupPages: UInt64 = 2_621_440
   /// Bytes of pages kept in memory.
   public var cacheBytes = 64 << 20
-  /// LAL: no LSN above VDL + this is issued. Source: P17 §4.2.1 (10,000,000).
+  /// LAL: no LSN above VDL + this is issued.
+  ///
+  /// Source: P17 §4.2.1 (10,000,000). Counted from the end of the void range until VDL has passed it.
   public var allocationLimit: UInt64 = 10_000_000
   /// A batch is sent when it has this many bytes, even while another of its group is under way.
   public var batchBytesMax = 256 << 10
@@ -34,8 +33,12 @@ public struct VolumeWriterConfiguration: Sendable {
   public var heartbeatInterval: UInt64 = 50_000_000
   /// How long a reader's read point holds back PGMRPL without being renewed.
   public var readerDeadline: UInt64 = 10_000_000_000
-  /// What records carry.
-  public var payload: RecordPolicy = .logRecords
+  /// Copies, quorums and placement of groups that the volume grows by.
+  public var policy: any ReplicationPolicy = AuroraPolicy()
+  /// The nodes that new groups may be placed on; with none the volume does not grow.
+  public var topology: [NodePlacement] = []
+  /// What records carry: changes, or whole pages (always whole where the page is in the cache).
+  public var payload: ReplicationPayload { policy.payload }
   /// A fault to plant.
   package var plantedBug: PlantedBug?
 
@@ -43,7 +46,9 @@ public struct VolumeWriterConfiguration: Sendable {
   public init() {}
 }
 
-/// Limits and intervals of a reader instance. Times in nanoseconds.
+/// Limits and intervals of a reader instance.
+///
+/// Times are in nanoseconds.
 public struct VolumeReaderConfiguration: Sendable {
   /// Bytes of a page, as the volume has it.
   public var pageSize = 4096

@@ -54,13 +54,15 @@ public enum VolumeEvent: Sendable, Hashable {
   case nodeTrouble(NodeID, RejectReason)
 }
 
-/// What a volume's machine wants done, and what it has to tell. Reused by the shell: cleared before each step.
+/// What a volume's machine wants done, and what it has to tell.
+///
+/// Reused by the shell, which clears it before each step.
 public struct VolumeEffects: Sendable {
   /// Messages to send, in order.
   public var sends: [Outgoing] = []
   /// Waiters whose LSN is durable now.
   public var durable: [WaiterID] = []
-  /// Waiters that will never know: fenced. Whether their LSN is durable is unknown.
+  /// Waiters that will never know, because the instance is fenced: whether their LSN is durable is unknown.
   public var failedWaiters: [WaiterID] = []
   /// Page reads that ended.
   public var reads: [CompletedRead] = []
