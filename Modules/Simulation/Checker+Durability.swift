@@ -14,7 +14,9 @@ struct DurabilityChecker {
   /// The highest VDL of any writer.
   var highest: LSN { durable.reduce(opening.vdl) { max($0, $1.vdl) } }
 
-  /// A writer's VDL advanced: a promise. `configurations` are the writer's.
+  /// A writer's VDL advanced: a promise.
+  ///
+  /// `configurations` are the writer's.
   mutating func advanced(
     epoch: VolumeEpoch, to vdl: LSN, configurations: [GroupConfiguration], ledger: RecordLedger, fleet: FleetTruth,
     _ verdicts: inout Verdicts
@@ -28,14 +30,18 @@ struct DurabilityChecker {
       let tail = ledger.tail(configuration.group, at: vdl)
       guard tail > .zero else { continue }
       let holders = fleet.holders(configuration, of: tail)
+      // What is older than a transition may be on a write quorum of the old rule only, until hydration is over.
+      let needsPending = tail > configuration.hydrationTarget
       verdicts.require(
-        configuration.isWriteQuorum(holders), .i1,
+        configuration.rule.isWriteQuorum(holders)
+          && (!needsPending || configuration.pending?.isWriteQuorum(holders) ?? true), .i1,
         "VDL \(vdl) of epoch \(epoch) is announced, but of \(configuration.group) (record \(tail)) only \(holders) hold it"
           + " durably; \(configuration.rule)")
     }
     if epoch < opening.epoch, vdl > opening.vdl {
       verdicts.report(
-        .i6, "the writer of epoch \(epoch) announces VDL \(vdl) although epoch \(opening.epoch) opened at \(opening.vdl)")
+        .i6,
+        "the writer of epoch \(epoch) announces VDL \(vdl) although epoch \(opening.epoch) opened at \(opening.vdl)")
     }
   }
 
@@ -52,15 +58,17 @@ struct DurabilityChecker {
     }
     for transaction in lost {
       verdicts.report(
-        .i1, "commit \(transaction.lsn) of epoch \(transaction.epoch) was acknowledged and is lost: epoch"
+        .i1,
+        "commit \(transaction.lsn) of epoch \(transaction.epoch) was acknowledged and is lost: epoch"
           + " \(volume.epoch) opened at VDL \(volume.vdl)")
     }
     // What is shown to clients must be on a write quorum first, or the next recovery may un-happen it.
     for group in volume.groups {
       let holders = fleet.holders(group.configuration, of: group.tail)
       verdicts.require(
-        group.tail == .zero || group.configuration.isWriteQuorum(holders), .i1,
-        "epoch \(volume.epoch) opened although of \(group.configuration.group) only \(holders) hold its tail \(group.tail)")
+        group.tail == .zero || group.configuration.rule.isWriteQuorum(holders), .i1,
+        "epoch \(volume.epoch) opened although of \(group.configuration.group) only \(holders) hold its tail \(group.tail)"
+      )
     }
     if volume.epoch > opening.epoch { opening = (volume.epoch, volume.vdl) }
   }

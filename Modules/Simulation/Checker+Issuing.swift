@@ -1,7 +1,9 @@
 import BorealisCore
 import BorealisWire
 
-/// I5: no LSN above VDL + LAL is issued. The void range of the last recovery does not count.
+/// I5: no LSN above VDL + LAL is issued.
+///
+/// The void range of the last recovery does not count.
 struct AllocationLimitChecker {
   let allocationLimit: UInt64
 

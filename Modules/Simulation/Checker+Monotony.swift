@@ -52,39 +52,50 @@ struct MonotonyChecker {
     }
   }
 
-  /// A node tells its volume epoch, and perhaps an SCL that is to be counted.
-  func told(_ envelope: Envelope, scl: LSN?, by node: NodeID, fleet: FleetTruth, _ verdicts: inout Verdicts) {
+  /// A node says something. Answers of some kinds are promises: what they say must be durable.
+  func told(
+    _ envelope: Envelope, _ bytes: [UInt8], by node: NodeID, fleet: FleetTruth, _ verdicts: inout Verdicts
+  ) {
     let before = fleet[node].epochTold
-    if envelope.volumeEpoch != before {
-      verdicts.require(
-        envelope.volumeEpoch > before, .i2,
-        "\(node) spoke at volume epoch \(before) before and now at \(envelope.volumeEpoch)")
-      fleet.update(node) { $0.epochTold = max($0.epochTold, envelope.volumeEpoch) }
+    verdicts.require(
+      envelope.volumeEpoch >= before, .i2,
+      "\(node) answered at volume epoch \(before) before and speaks now at \(envelope.volumeEpoch)")
+    switch envelope.kind {
+    case MessageKind.appendAck, MessageKind.prepared, MessageKind.truncated: break
+    default: return
     }
-    guard let scl else { return }
+    if envelope.volumeEpoch > before { fleet.update(node) { $0.epochTold = envelope.volumeEpoch } }
+    let scl = Envelope.lsn(bytes, at: 0)
+    let list = envelope.kind == MessageKind.appendAck ? .zero : VolumeEpoch(Envelope.number(bytes, at: 32))
     fleet.update(node, envelope.group) { segment in
       if segment.toldEpoch != segment.truncationEpoch { segment.told = .zero }
       segment.toldEpoch = segment.truncationEpoch
       segment.told = max(segment.told, scl)
+      segment.truncationTold = max(segment.truncationTold, list)
     }
   }
 
-  /// A node has recovered from its disk: nothing that it told may be gone.
+  /// A node has recovered from its disk: nothing that it promised may be gone.
   func restarted(
     _ node: NodeID, _ group: ProtectionGroupID, _ status: SegmentStatus?, fleet: FleetTruth,
     _ verdicts: inout Verdicts
   ) {
     let truth = fleet[node]
-    guard !truth.hasRot else { return }
     let before = truth[group]
     let scl = status?.scl ?? .zero
     let truncation = status?.truncationEpoch ?? .zero
-    verdicts.require(
-      truncation >= before.truncationEpoch, .i2,
-      "\(node) \(group) forgot the truncation list of epoch \(before.truncationEpoch) in a restart (now \(truncation))")
-    if truncation == before.toldEpoch {
+    if !truth.hasRot {
       verdicts.require(
-        scl >= before.told, .i2, "\(node) \(group) had told SCL \(before.told) and has \(scl) after a restart")
+        truncation >= before.truncationTold, .i2,
+        "\(node) \(group) forgot the truncation list of epoch \(before.truncationTold) in a restart (now \(truncation))")
+      if truncation == before.toldEpoch {
+        verdicts.require(
+          scl >= before.told, .i2, "\(node) \(group) had told SCL \(before.told) and has \(scl) after a restart")
+      }
+    }
+    fleet.update(node, group) { segment in
+      segment.scl = scl
+      segment.truncationEpoch = truncation
     }
   }
 }

@@ -20,7 +20,8 @@ struct QuorumChecker {
         other.geometry == configuration.geometry
       {
         verdicts.report(
-          .i7, "two configurations of \(other.group) at membership epoch \(other.epoch), both by epoch \(other.proposedBy)")
+          .i7,
+          "two configurations of \(other.group) at membership epoch \(other.epoch), both by epoch \(other.proposedBy)")
       }
       if other.epoch.next == configuration.epoch {
         check(other, configuration, &verdicts)
@@ -52,7 +53,8 @@ struct QuorumChecker {
       let rest = map(all - 1 - set, b)
       if b.isReadQuorum(rest) || b.isWriteQuorum(rest) {
         verdicts.report(
-          .i7, "\(a.group): write quorum \(map(set, a)) of membership epoch \(a.epoch) (\(a.rule)) misses quorum \(rest) of"
+          .i7,
+          "\(a.group): write quorum \(map(set, a)) of membership epoch \(a.epoch) (\(a.rule)) misses quorum \(rest) of"
             + " epoch \(b.epoch) (\(b.rule))")
         return
       }
@@ -63,7 +65,9 @@ struct QuorumChecker {
   private func checkHydration(
     from old: GroupConfiguration, to new: GroupConfiguration, fleet: FleetTruth, _ verdicts: inout Verdicts
   ) {
-    guard let pending = old.pending, new.pending == nil, new.rule != old.rule || new.members != old.members else { return }
+    guard let pending = old.pending, new.pending == nil, new.rule != old.rule || new.members != old.members else {
+      return
+    }
     // Backing out keeps exactly the members of the old rule; committing those of the pending one.
     func named(_ rule: QuorumRule, _ c: GroupConfiguration) -> [NodeID] {
       let set = rule.write.joined().reduce(into: MemberSet()) { $0.formUnion($1.members) }

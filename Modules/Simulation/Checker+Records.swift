@@ -1,11 +1,15 @@
 import BorealisCore
 import BorealisWire
 
-/// I3: two records with the same LSN are byte for byte the same. Also fills the ledger.
+/// I3: two records with the same LSN are byte for byte the same.
+///
+/// Also fills the ledger.
 struct RecordIdentityChecker {
   private var lastBatch: UInt64 = 0
 
-  /// Records that a writer sends. The same bytes to several members are looked at once.
+  /// Records that a writer sends.
+  ///
+  /// The same bytes to several members are looked at once.
   mutating func sent(
     _ batch: RecordBatch, messageSum: UInt64, ledger: RecordLedger, _ verdicts: inout Verdicts,
     fresh: (RecordHeader, inout Verdicts) -> Void

@@ -28,7 +28,9 @@ struct Envelope {
   /// The 32-bit number at a byte offset of the body.
   static func number(_ bytes: [UInt8], at offset: Int) -> UInt32 {
     guard bytes.count >= 52 + offset else { return 0 }
-    return bytes.withUnsafeBytes { UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: 48 + offset, as: UInt32.self)) }
+    return bytes.withUnsafeBytes {
+      UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: 48 + offset, as: UInt32.self))
+    }
   }
 }
 

@@ -3,7 +3,7 @@ import BorealisCore
 /// What is to happen, in order of virtual time; of two things at the same instant the one scheduled first happens first.
 ///
 /// A binary heap of small keys; the payloads stay where they are.
-struct EventQueue<Payload> {
+package struct EventQueue<Payload> {
   private struct Key {
     var time: UInt64
     var sequence: UInt64
@@ -17,11 +17,14 @@ struct EventQueue<Payload> {
   private var free: [Int] = []
   private var sequence: UInt64 = 0
 
+  /// An empty queue.
+  package init() {}
+
   /// Number of things to come.
-  var count: Int { heap.count }
+  package var count: Int { heap.count }
 
   /// Adds `payload` at `time`.
-  mutating func push(_ payload: Payload, at time: Instant) {
+  package mutating func push(_ payload: Payload, at time: Instant) {
     let slot: Int
     if let reused = free.popLast() {
       slot = reused
@@ -36,7 +39,7 @@ struct EventQueue<Payload> {
   }
 
   /// Takes what comes next; nil when nothing does.
-  mutating func pop() -> (time: Instant, payload: Payload)? {
+  package mutating func pop() -> (time: Instant, payload: Payload)? {
     guard let first = heap.first else { return nil }
     let last = heap.removeLast()
     if !heap.isEmpty {

@@ -11,14 +11,14 @@ struct SegmentTruth {
   /// Highest SCL that the node told anybody, within `toldEpoch`.
   var told = LSN.zero
   var toldEpoch = VolumeEpoch.zero
-  /// Highest membership epoch told.
-  var membership = MembershipEpoch.zero
+  /// Highest epoch of a truncation list that the node said it holds durably.
+  var truncationTold = VolumeEpoch.zero
 }
 
 /// What the simulator knows of one node from outside: survives the node's crashes.
 struct NodeTruth {
   var segments: [SegmentTruth] = []
-  /// Highest volume epoch in any message of the node.
+  /// Highest volume epoch in any answer of the node that must not be sent before the epoch is durable.
   var epochTold = VolumeEpoch.zero
   /// Whether bits of its files were flipped: its SCL may go back.
   var hasRot = false

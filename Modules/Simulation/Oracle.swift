@@ -1,17 +1,23 @@
 import BorealisCore
 
 /// What the volume must contain, by the dumbest means: a list of all mini-transactions, replayed from the beginning.
-final class Oracle {
+package final class Oracle {
   /// One write of a mini-transaction; a discard has no bytes and `isDiscard`.
-  struct Write {
-    var page: Int
-    var offset: Int
-    var bytes: [UInt8]
-    var isDiscard: Bool
+  package struct Write: Sendable {
+    package var page: Int
+    package var offset: Int
+    package var bytes: [UInt8]
+    package var isDiscard: Bool
+    package init(page: Int, offset: Int, bytes: [UInt8], isDiscard: Bool = false) {
+      self.page = page
+      self.offset = offset
+      self.bytes = bytes
+      self.isDiscard = isDiscard
+    }
   }
   /// A mini-transaction that a writer took, at the LSN of its consistency point.
-  struct Transaction {
-    var lsn: LSN
+  package struct Transaction: Sendable {
+    package var lsn: LSN
     var first: LSN
     var epoch: VolumeEpoch
     var writes: [Write]
@@ -36,7 +42,7 @@ final class Oracle {
   private var openings: [(epoch: VolumeEpoch, vdl: LSN)] = []
   private var scratch: [UInt8]
 
-  init(objects: Int, pagesPerObject: Int, pageSize: Int) {
+  package init(objects: Int, pagesPerObject: Int, pageSize: Int) {
     self.objects = objects
     self.pagesPerObject = pagesPerObject
     self.pageSize = pageSize
@@ -46,7 +52,9 @@ final class Oracle {
 
   /// Number of pages that clients use.
   var pageCount: Int { objects * pagesPerObject }
-  /// The address of page number `index`. Pages of an object are spread out so that several extents are touched.
+  /// The address of page number `index`.
+  ///
+  /// Pages of an object are spread out so that several extents are touched.
   func page(_ index: Int) -> PageID {
     PageID(object: ObjectID(UInt64(1 + index / pagesPerObject)), index: UInt64(index % pagesPerObject))
   }
@@ -59,7 +67,7 @@ final class Oracle {
   }
 
   /// A writer took a mini-transaction; returns its number.
-  func commit(first: LSN, lsn: LSN, epoch: VolumeEpoch, writes: [Write]) -> Int {
+  package func commit(first: LSN, lsn: LSN, epoch: VolumeEpoch, writes: [Write]) -> Int {
     var removed = false
     for opening in openings where opening.epoch > epoch && lsn > opening.vdl { removed = true }
     let number = transactions.count
@@ -79,8 +87,10 @@ final class Oracle {
   /// A client was told that mini-transaction `number` is durable.
   func acknowledge(_ number: Int) { transactions[number].isAcknowledged = true }
 
-  /// A recovery was completed: what older writers put above `vdl` is void. Returns the acknowledged ones among them.
-  func open(epoch: VolumeEpoch, vdl: LSN, acknowledged: (Transaction) -> Bool) -> [Transaction] {
+  /// A recovery was completed: what older writers put above `vdl` is void.
+  ///
+  /// Returns the acknowledged ones among them.
+  package func open(epoch: VolumeEpoch, vdl: LSN, acknowledged: (Transaction) -> Bool) -> [Transaction] {
     openings.append((epoch, vdl))
     var lost: [Transaction] = []
     for i in transactions.indices
@@ -92,7 +102,7 @@ final class Oracle {
   }
 
   /// Whether page `index` holds `bytes` at `point`, in the volume's one history.
-  func matches(_ index: Int, at point: LSN, _ bytes: UnsafeRawBufferPointer) -> Bool {
+  package func matches(_ index: Int, at point: LSN, _ bytes: UnsafeRawBufferPointer) -> Bool {
     replay(index) { $0.lsn <= point && !$0.isRemoved }
     return equal(bytes)
   }

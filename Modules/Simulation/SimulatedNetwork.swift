@@ -1,6 +1,8 @@
 import BorealisCore
 
-/// How well messages travel. Times in nanoseconds, chances in thousandths.
+/// How well messages travel.
+///
+/// Times in nanoseconds, chances in thousandths.
 public struct NetworkQuality: Sendable, Hashable {
   /// Shortest delay.
   public var delayMin: UInt64

@@ -83,17 +83,19 @@ extension Simulation {
       let number = oracle.commit(first: first, lsn: lsn, epoch: writer.epoch, writes: writes)
       writer.taken += 1
       story.detail(
-        now, "\(writer.peer) commits \(lsn): " + writes.map { "\(oracle.page($0.page))\($0.isDiscard ? " discarded" : "")" }
+        now,
+        "\(writer.peer) commits \(lsn): "
+          + writes.map { "\(oracle.page($0.page))\($0.isDiscard ? " discarded" : "")" }
           .joined(separator: ", "))
       settleWriter(writer, process)
-      await(number, lsn, on: writer)
+      awaitDurable(number, lsn, on: writer)
     } else {
       settleWriter(writer, process)
     }
     return committed != nil
   }
 
-  private func await(_ number: Int, _ lsn: LSN, on writer: SimulatedWriter) {
+  private func awaitDurable(_ number: Int, _ lsn: LSN, on writer: SimulatedWriter) {
     guard let process = writer.writer else { return }
     let id = WaiterID(number + 1)
     do throws(VolumeError) {

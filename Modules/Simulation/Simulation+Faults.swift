@@ -124,7 +124,9 @@ extension Simulation {
     return true
   }
 
-  /// Budget: one node of a run rots. Its log only while every other member of its groups holds all that it holds.
+  /// Budget: one node of a run rots.
+  ///
+  /// Its log only while every other member of its groups holds all that it holds.
   private func rot() -> Bool {
     let candidates = nodes.indices.filter { fleet[nodes[$0].id].hasRot }
     let i = candidates.first ?? faultChance.index(nodes.count)

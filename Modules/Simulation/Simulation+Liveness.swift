@@ -1,4 +1,5 @@
 import BorealisCore
+import BorealisStorageNode
 import BorealisVolume
 import BorealisWire
 

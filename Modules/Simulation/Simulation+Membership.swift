@@ -77,7 +77,8 @@ extension Simulation {
     let free = nodes.filter { !$0.isLost && group.index(of: $0.id) == nil }
     guard let spare = free.first(where: { $0.zone == old.zone }) ?? free.first else { return false }
     return change(
-      group.group, .replace(old.node, with: SegmentMember(node: spare.id, zone: spare.zone, kind: old.kind)), by: writer)
+      group.group, .replace(old.node, with: SegmentMember(node: spare.id, zone: spare.zone, kind: old.kind)), by: writer
+    )
   }
 
   private func returnZone(_ group: GroupConfiguration, by writer: SimulatedWriter) -> Bool {

@@ -40,7 +40,9 @@ extension Simulation {
     digest.event(now.nanoseconds, UInt64(envelope.kind), from.value ^ to.value &* 31, UInt64(envelope.checksum))
     // A cut that began while the message was on its way stops it too.
     if network.isCut(from, to) { return }
-    story.detail(now, "message \(envelope.kind) \(from) -> \(to), epoch \(envelope.volumeEpoch), \(envelope.group), \(bytes.count) B")
+    story.detail(
+      now,
+      "message \(envelope.kind) \(from) -> \(to), epoch \(envelope.volumeEpoch), \(envelope.group), \(bytes.count) B")
     if let node = to.node {
       deliver(bytes, envelope, toNode: Int(node.value) - 1)
     } else if to == Simulation.probe {
@@ -66,7 +68,9 @@ extension Simulation {
       }
       for h in seen {
         self.story.detail(
-          now, "  record \(h.lsn) \(h.group) page \(h.page) \(h.kind)\(h.isConsistencyPoint ? " CPL" : "") prev \(h.previousInVolume)/\(h.previousInGroup)")
+          now,
+          "  record \(h.lsn) \(h.group) page \(h.page) \(h.kind)\(h.isConsistencyPoint ? " CPL" : "") prev \(h.previousInVolume)/\(h.previousInGroup)"
+        )
       }
     case MessageKind.readPage:
       guard let node = to.node, case .readPage(let id, let page, let point, _)? = message(bytes) else { break }
@@ -84,7 +88,8 @@ extension Simulation {
     quorums.seen(configuration, fleet: fleet, &verdicts)
     if quorums.configurations.count > before {
       story.note(
-        now, "\(by) proposes \(configuration.group) membership epoch \(configuration.epoch): "
+        now,
+        "\(by) proposes \(configuration.group) membership epoch \(configuration.epoch): "
           + configuration.members.map(\.node.description).joined(separator: " ")
           + " \(configuration.rule)\(configuration.pending.map { " pending \($0)" } ?? "")"
           + (configuration.geometry > 0 ? " geometry \(configuration.geometry)" : ""))
@@ -92,16 +97,13 @@ extension Simulation {
   }
 
   private func inspect(_ bytes: [UInt8], _ envelope: Envelope, fromNode node: NodeID, to: PeerID) {
-    var scl: LSN?
     switch envelope.kind {
     case MessageKind.appendAck:
-      scl = Envelope.lsn(bytes, at: 0)
       // An ack does not say which list it is valid for; the node's own state does.
       void.counted(
         Envelope.lsn(bytes, at: 0), by: node, envelope.group,
         holding: fleet[node][envelope.group].truncationEpoch, ledger: ledger, &verdicts)
     case MessageKind.truncated, MessageKind.status, MessageKind.gossip, MessageKind.prepared:
-      scl = Envelope.lsn(bytes, at: 0)
       void.counted(
         Envelope.lsn(bytes, at: 0), by: node, envelope.group,
         holding: VolumeEpoch(Envelope.number(bytes, at: 32)), ledger: ledger, &verdicts)
@@ -124,7 +126,7 @@ extension Simulation {
         request, lsn: lsn, image: image, status: status, oracle: oracle, ledger: ledger, &verdicts)
     default: break
     }
-    monotony.told(envelope, scl: scl, by: node, fleet: fleet, &verdicts)
+    monotony.told(envelope, bytes, by: node, fleet: fleet, &verdicts)
   }
 
   private func message(_ bytes: [UInt8]) -> Message? {

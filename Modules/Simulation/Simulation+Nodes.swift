@@ -31,7 +31,15 @@ extension Simulation {
   func nodeConfiguration() -> StorageNodeConfiguration {
     var configuration = StorageNodeConfiguration()
     configuration.pageSize = options.pageSize
-    configuration.chunkBytes = UInt64(options.chunkBytes)
+    configuration.chunkSize = options.chunkBytes
+    configuration.logLimit = UInt64(options.chunkBytes) * 24
+    configuration.stagedLimit = 256 << 10
+    configuration.gossipInterval = 25_000_000
+    configuration.pullDelay = 8_000_000
+    configuration.requestTimeout = 40_000_000
+    configuration.baselineHold = 500_000_000
+    configuration.scrubInterval = 50_000_000
+    configuration.diskRetryInterval = 40_000_000
     configuration.plantedBug = options.plantedBug
     return configuration
   }
@@ -67,7 +75,9 @@ extension Simulation {
     pump(i)
   }
 
-  /// Ends a node's process. With loss of power, unsynced sectors are lost or torn at random.
+  /// Ends a node's process.
+  ///
+  /// With loss of power, unsynced sectors are lost or torn at random.
   func crashNode(_ i: Int, powerLoss: Bool, restartAfter delay: UInt64?) {
     let node = nodes[i]
     guard node.isUp else { return }
@@ -127,8 +137,10 @@ extension Simulation {
     proceed(i, lane)
   }
 
-  /// Performs operations of the lane's job until one takes time. Writes reach the disk's cache at once; a sync takes
-  /// its time first, so that a crash in between finds the writes unsynced.
+  /// Performs operations of the lane's job until one takes time.
+  ///
+  /// Writes reach the disk's cache at once; a sync takes its time first, so that a crash in between finds the writes
+  /// unsynced.
   private func proceed(_ i: Int, _ lane: StorageLane) {
     let node = nodes[i]
     let l = Int(lane.rawValue)

@@ -1,5 +1,6 @@
 import BorealisCore
 import BorealisVolume
+import BorealisWire
 
 // Reader instances.
 extension Simulation {

@@ -116,7 +116,8 @@ extension Simulation {
     if writer.recovery != nil { counts.recoveries += 1 }
     digest.event(now.nanoseconds, 112, writer.peer.value, opened.vdl.value)
     story.note(
-      now, "\(writer.peer) opens the volume at epoch \(opened.epoch): VDL \(opened.vdl), first LSN \(opened.nextLSN), void "
+      now,
+      "\(writer.peer) opens the volume at epoch \(opened.epoch): VDL \(opened.vdl), first LSN \(opened.nextLSN), void "
         + "\(opened.truncation.ranges.suffix(3)), "
         + opened.groups.map { "\($0.configuration.group) tail \($0.tail)" }.joined(separator: ", "))
     metadata.isCreated = true

@@ -1,17 +1,21 @@
 import BorealisCore
 import BorealisReplicationPolicy
 
-/// What a run looks like: the volume, the load, and the trouble. Drawn from a seed, or set by hand.
+/// What a run looks like: the volume, the load, and the trouble.
 ///
-///     var options = SimulationOptions(seed: 7)
-///     options.policy = MyPolicy()
-///     let report = Simulation.run(options)
+/// Drawn from a seed, or set by hand.
+///
+/// var options = SimulationOptions(seed: 7)
+/// options.policy = MyPolicy()
+/// let report = Simulation.run(options)
 ///
 /// Times are virtual and in nanoseconds.
 public struct SimulationOptions: Sendable {
   /// Decides everything that is left to chance in the run.
   public var seed: UInt64
-  /// Copies and quorums. Not validated here: a wrong policy is what one may want to see fail.
+  /// Copies and quorums.
+  ///
+  /// Not validated here: a wrong policy is what one may want to see fail.
   public var policy: any ReplicationPolicy
   /// Storage nodes in each zone that the policy uses, at the beginning.
   public var nodesPerZone: Int

@@ -1,5 +1,5 @@
-@testable import BorealisSimulation
 import BorealisCore
+import BorealisSimulation
 import Testing
 
 @Suite struct PartsTests {
