@@ -38,8 +38,7 @@ struct Segment: Sendable {
   struct CatchUp: Sendable, Equatable {
     var target: LSN
     var source: NodeID
-    var requester: PeerID
-    var volumeEpoch: VolumeEpoch
+    var request: MessageHeader
   }
 
   let group: ProtectionGroupID
@@ -47,6 +46,14 @@ struct Segment: Sendable {
   var kind: SegmentKind
   /// SCL and what lies above it.
   var chain: SegmentChain
+  /// The same with what is on its way to the log: tells repeats from news.
+  var staged: SegmentChain
+  /// Highest SCL that was acked; clipped with SCL.
+  var acked = LSN.zero
+  /// Whether the chain must be followed anew over the index, which could not be read.
+  var needsRebuild = false
+  /// When SCL moved last.
+  var advancedAt = Instant.zero
   /// Everything at or below is in pages (full) or given up (tail).
   var gcPoint: LSN
   /// Highest PGMRPL heard of in this volume epoch.
@@ -73,6 +80,7 @@ struct Segment: Sendable {
     self.configuration = configuration
     kind = .full
     chain = SegmentChain(base: base)
+    staged = chain
     self.gcPoint = gcPoint
     adopt(configuration, node: node)
   }

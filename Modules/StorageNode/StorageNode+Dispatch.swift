@@ -41,9 +41,9 @@ extension StorageNode {
     case .prepare:
       guard admit(header, into: &out) else { return }
       receivePrepare(header, into: &out)
-    case .truncate(let list, let vdl, let tail):
+    case .truncate(let list, let vdl, _):
       guard admit(header, into: &out) else { return }
-      receiveTruncate(header, list, vdl: vdl, tail: tail, into: &out)
+      receiveTruncate(header, list, vdl: vdl, into: &out)
     case .catchUp(let target, let source):
       guard admit(header, into: &out) else { return }
       receiveCatchUp(header, target: target, source: source, now: now, into: &out)
@@ -129,7 +129,7 @@ extension StorageNode {
   /// Answers as soon as everything journalled so far is durable.
   mutating func answer(_ header: MessageHeader, _ kind: Reply.Kind, into out: inout [Outgoing]) {
     if replies.isEmpty && isJournalDurable {
-      send(Reply(kind: kind, request: header, ticket: barrier), into: &out)
+      give(Reply(kind: kind, request: header, ticket: barrier), into: &out)
       return
     }
     // A repeat of a question that waits already asks for the same answer.
@@ -139,21 +139,21 @@ extension StorageNode {
   }
 
   /// Whether every protocol fact that this node acts on is durable.
-  var isJournalDurable: Bool { barrier <= store.journalledThrough }
+  var isJournalDurable: Bool { barrier <= store.durableTicket }
 
   /// Sends the answers, and the acks, that no longer wait for the journal.
   mutating func flushReplies(into out: inout [Outgoing]) {
     guard !replies.isEmpty else { return }
-    let durable = store.journalledThrough
+    let durable = store.durableTicket
     var count = 0
     while count < replies.count, replies[count].ticket <= durable {
-      send(replies[count], into: &out)
+      give(replies[count], into: &out)
       count += 1
     }
     replies.removeFirst(count)
   }
 
-  private mutating func send(_ reply: Reply, into out: inout [Outgoing]) {
+  private mutating func give(_ reply: Reply, into out: inout [Outgoing]) {
     let header = reply.request
     if header.volumeEpoch < volumeEpoch, reply.kind != .inventory, reply.kind != .status {
       // Outrun while it waited: the promise made since forbids this answer.
@@ -166,22 +166,25 @@ extension StorageNode {
     guard let i = index(of: header.group) else {
       return reject(header, .noSuchSegment, into: &out)
     }
-    let message: Message =
+    // It does not know where it stands: the question comes again.
+    guard !segments[i].needsRebuild else { return }
+    let message: Message? =
       switch reply.kind {
-      case .prepared: preparedMessage(segments[i])
+      case .prepared: preparedMessage(i)
       case .truncated: .truncated(status(of: segments[i]))
       case .configured: .configured(segments[i].configuration)
       case .retained: .retained(retention)
       case .status, .inventory: .status(status(of: segments[i]))
       }
-    send(message, to: header.sender, group: header.group, into: &out)
+    if let message { send(message, to: header.sender, group: header.group, into: &out) }
   }
 
   /// Where a segment stands.
   func status(of segment: Segment) -> SegmentStatus {
     SegmentStatus(
       scl: segment.scl, gcPoint: segment.gcPoint, knownVDL: knownVDL, minReadPoint: segment.minReadPoint,
-      truncationEpoch: truncation.epoch, usedBytes: store.usedBytes(of: segment.group),
+      truncationEpoch: truncation.epoch,
+      usedBytes: store.log.bytes(of: segment.group) + store.pages.bytes(of: segment.group),
       isDamaged: isDamaged(segment.group))
   }
 }

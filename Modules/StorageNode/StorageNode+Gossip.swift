@@ -1,4 +1,5 @@
 import BorealisCore
+import BorealisStorageBackend
 import BorealisWire
 
 // Peers tell each other where they stand, and fetch what they lack (protocol §5.9).
@@ -60,10 +61,10 @@ extension StorageNode {
 
   /// Asks a peer for the records above SCL, unless a request is under way.
   mutating func pull(_ i: Int, from source: NodeID, through: LSN, now: Instant, into out: inout [Outgoing]) {
-    guard !segments[i].isHydrating, through > segments[i].scl, !isDiskUnusable else { return }
+    guard !segments[i].isHydrating, through > segments[i].scl, diskTrouble == nil else { return }
     if let under = segments[i].pull, under.deadline > now { return }
     segments[i].pull = Segment.Pull(
-      source: source, through: through, deadline: now.advanced(byNanoseconds: configuration.pullTimeout))
+      source: source, through: through, deadline: now.advanced(byNanoseconds: configuration.requestTimeout))
     send(
       .pull(after: segments[i].scl, through: through, limit: UInt32(StorageNodeLimits.pullBytes)), to: .node(source),
       group: segments[i].group, into: &out)
@@ -81,24 +82,39 @@ extension StorageNode {
       reject(header, .belowGCPoint, into: &out)
       return
     }
-    let upper = min(through, segments[i].scl)
-    let most = min(Int(limit), StorageNodeLimits.pullBytes)
-    var bytes = Message.begin(kind: Message.recordsKind, envelope(header.group), capacity: most / 4)
+    let hides = configuration.plantedBug != .gossipResurrectsVoid
+    entries.removeAll(keepingCapacity: true)
+    do throws(StorageBackendError) {
+      try store.log.records(
+        of: header.group, after: after, through: min(through, segments[i].scl), limit: StorageNodeLimits.pullRecords,
+        into: &entries)
+    } catch {
+      return reject(header, .diskFailed, into: &out)
+    }
+    if hides { entries.removeAll { truncation.isVoid($0.lsn) } }
+    guard let first = entries.first else { return }
+    if first.previousInGroup > after, hides {
+      // Everything before it was folded and retired, and a crash came before gcPoint was written down.
+      segments[i].gcPoint = max(segments[i].gcPoint, first.previousInGroup)
+      return reject(header, .belowGCPoint, into: &out)
+    }
+    var linked = 1
+    while linked < entries.count, entries[linked].previousInGroup == entries[linked - 1].lsn || !hides { linked += 1 }
+    var bytes = Message.begin(
+      kind: Message.recordsKind, envelope(header.group), capacity: min(Int(limit), linked * Int(first.length)))
     bytes.append(knownVDL)
     let empty = bytes.count
-    let resurrects = configuration.plantedBug == .gossipResurrectsVoid
-    var broken: RecordLocation?
-    store.forEachRecord(of: header.group, after: after, through: upper) { lsn, location in
-      if truncation.isVoid(lsn) && !resurrects { return true }
-      if bytes.count > empty, bytes.count - empty + location.length > most { return false }
-      guard store.appendRecord(at: location, to: &bytes) else {
-        broken = location
-        return false
+    do throws(StoreReadError) {
+      let count = try store.log.read(
+        entries[..<linked], limit: min(Int(limit), StorageNodeLimits.pullBytes), into: &bytes)
+      // It stopped before the limit: at a damaged record.
+      if count < linked, bytes.count - empty < min(Int(limit), StorageNodeLimits.pullBytes) {
+        verify(entries[count])
       }
-      return true
+    } catch {
+      if case .damaged = error { foundDamage(record: first) }
+      return reject(header, .damaged, into: &out)
     }
-    if let broken { foundDamage(broken, group: header.group) }
-    guard bytes.count > empty else { return }
     counters.bytesToPeers += UInt64(bytes.count - empty)
     Message.seal(&bytes)
     out.append(Outgoing(to: header.sender, bytes: bytes))
@@ -108,7 +124,7 @@ extension StorageNode {
   mutating func receiveRecords(
     _ header: MessageHeader, vdl: LSN, _ batch: RecordBatch, now: Instant, into out: inout [Outgoing]
   ) {
-    guard let i = index(of: header.group), !isDiskUnusable else { return }
+    guard let i = index(of: header.group), diskTrouble == nil else { return }
     if header.volumeEpoch == volumeEpoch, isCurrent(volumeEpoch, segments[i]) { learn(vdl: vdl) }
     guard hasRoom(for: batch.range.count) else { return }
     _ = stage(i, batch, epoch: nil)
@@ -121,17 +137,28 @@ extension StorageNode {
     guard let i = index(of: header.group), let source = header.sender.node else { return }
     switch reason {
     case .belowGCPoint:
+      refusedRepair(header.group)
       guard segments[i].pull?.source == source else { return }
       segments[i].pull = nil
       hydrate(i, from: source, now: now, into: &out)
     case .noSuchSegment, .tailSegment, .notComplete, .damaged, .readPointTooOld:
       if segments[i].pull?.source == source { segments[i].pull = nil }
       if segments[i].hydration?.source == source { tryAnotherSource(i, now: now, into: &out) }
-      refusedRepair(header.group)
     case .staleMembershipEpoch:
       if let configuration { adopt(configuration) }
     case .staleVolumeEpoch, .busy, .diskFull, .diskFailed: break
     }
+  }
+
+  /// Asks again for what did not come, and goes on with what was held up.
+  mutating func repeatRequests(_ i: Int, now: Instant, into out: inout [Outgoing]) {
+    rebuildIfNeeded(i)
+    if !segments[i].holds.isEmpty { segments[i].holds.removeAll { $0.deadline <= now } }
+    if let under = segments[i].pull, under.deadline <= now { segments[i].pull = nil }
+    if segments[i].pull == nil, let waiter = segments[i].catchUps.first {
+      pull(i, from: waiter.source, through: waiter.target, now: now, into: &out)
+    }
+    repeatHydration(i, now: now, into: &out)
   }
 
   /// Somebody (the opener of the volume) wants SCL at `target` now.

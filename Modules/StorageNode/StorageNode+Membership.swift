@@ -27,8 +27,30 @@ extension StorageNode {
   private mutating func create(_ new: GroupConfiguration) {
     let at = segments.firstIndex { $0.group > new.group } ?? segments.count
     segments.insert(Segment(configuration: new, node: id, base: .zero, gcPoint: .zero), at: at)
+    // Records and pages of an earlier life here are as good as any.
+    dropping.removeAll { $0 == new.group }
+    segments[at].needsRebuild = true
+    rebuildIfNeeded(at)
     journal(.configuration(new))
     journalFacts(at)
+  }
+
+  private mutating func drop(_ i: Int) {
+    let group = segments[i].group
+    if incoming?.group == group { incoming = nil }
+    damages.removeAll { $0.group == group }
+    segments.remove(at: i)
+    dropping.append(group)
+  }
+
+  /// Stages the removal of pages of segments that were dropped; their records go with the chunks that hold them.
+  mutating func stageDropping() {
+    guard let group = dropping.first, index(of: group) == nil else { return }
+    var listed: [PageID] = []
+    store.pages.pages(of: group, after: nil, limit: StorageNodeLimits.coalescePages, into: &listed)
+    store.pages.endListing()
+    for page in listed where !store.stageDrop(group, page) { return }
+    if listed.isEmpty { dropping.removeFirst() }
   }
 
   /// Adopts a configuration that supersedes the segment's. One that leaves this node out, and that is not a transition
@@ -36,9 +58,8 @@ extension StorageNode {
   mutating func adopt(_ new: GroupConfiguration) {
     guard let i = index(of: new.group), new.supersedes(segments[i].configuration) else { return }
     if new.index(of: id) == nil, new.pending == nil {
-      journal(.segmentDropped(new.group))
-      store.dropSegment(new.group)
-      segments.remove(at: i)
+      journal(.segmentRemoved(new.group))
+      drop(i)
       return
     }
     segments[i].adopt(new, node: id)
