@@ -48,4 +48,5 @@ enum MessageKind {
   static let gossip: UInt8 = 20
   static let records: UInt8 = 22
   static let stream: UInt8 = 28
+  static let readPoint: UInt8 = 30
 }

@@ -26,6 +26,8 @@ final class SimulatedReader {
   var reads: [PendingRead] = []
   var points: [LSN] = []
   var applied = LSN.zero
+  /// When the writer last heard of this reader's read points.
+  var heardAt = Instant.zero
   var isDead = false
 
   init(peer: PeerID, writer: PeerID, zone: ZoneID, process: ReaderProcess) {

@@ -250,7 +250,14 @@ extension Simulation {
     case .failure(let error):
       counts.readsFailed += 1
       switch error.code {
-      case .readPointTooOld, .unavailable, .closed, .damaged, .fenced: break
+      case .unavailable, .closed, .damaged, .fenced: break
+      case .readPointTooOld:
+        // Not while the reader holds the point, is registered, and its writer is the one.
+        guard let point = pending.point, reader.points.contains(point), newestWriter?.peer == reader.writer,
+          newestWriter?.epoch == metadata.epoch,
+          now.nanoseconds(since: reader.heardAt) < Self.readerDeadline / 2
+        else { return }
+        readPoints.tooOld(oracle.page(pending.page), at: point, by: reader.peer, &verdicts)
       case .wouldBlock, .tooLarge, .invalidArgument, .notFound, .conflict:
         verdicts.report(.machine, "\(reader.peer) ends a read of \(oracle.page(pending.page)) with \(error)")
       }

@@ -1,5 +1,6 @@
 import BorealisCore
 import BorealisStorageNode
+import BorealisVolume
 import BorealisWire
 
 // Every message passes here twice: when it is sent (checkers look at it) and when it arrives.
@@ -48,6 +49,7 @@ extension Simulation {
     } else if to == Simulation.probe {
       probeAnswered(bytes, from: from)
     } else if let writer = writers.first(where: { $0.peer == to }) {
+      if envelope.kind == MessageKind.readPoint { readers.first { $0.peer == from }?.heardAt = now }
       deliver(bytes, toWriter: writer)
     } else if let reader = readers.first(where: { $0.peer == to }) {
       stepReader(reader) { machine, effects, now in machine.receive(bytes, now: now, into: &effects) }

@@ -6,6 +6,7 @@ import BorealisWire
 // Instances that open the volume for writing.
 extension Simulation {
   static let instanceTickInterval: UInt64 = 5_000_000
+  static let readerDeadline: UInt64 = 400_000_000
 
   /// Starts a writer when none is open or opening.
   func supervise() {
@@ -151,7 +152,7 @@ extension Simulation {
     c.readTimeout = 1_000_000_000
     c.readHedgeAfter = 10_000_000
     c.heartbeatInterval = 20_000_000
-    c.readerDeadline = 400_000_000
+    c.readerDeadline = Self.readerDeadline
     c.policy = options.policy
     c.topology = topology.filter { !nodes[Int($0.node.value) - 1].isLost }
     c.plantedBug = options.plantedBug
