@@ -46,10 +46,20 @@ struct MonotonyChecker {
           status.scl >= segment.scl || hasRot, .i2,
           "SCL of \(node) \(group) went from \(segment.scl) back to \(status.scl)")
       }
+      segment.exists = true
       segment.scl = status.scl
       segment.truncationEpoch = status.truncationEpoch
       segment.highest = max(segment.highest, status.scl)
     }
+  }
+
+  /// A node holds no segment of the group: it may have had one only if the group has gone on without it.
+  func absent(
+    _ node: NodeID, _ group: ProtectionGroupID, wasReleased: Bool, fleet: FleetTruth, _ verdicts: inout Verdicts
+  ) {
+    guard fleet[node][group].exists else { return }
+    verdicts.require(wasReleased, .i2, "\(node) has dropped its segment of \(group), of which it is a member")
+    fleet.update(node, group) { $0 = SegmentTruth() }
   }
 
   /// A node says something. Answers of some kinds are promises: what they say must be durable.
@@ -77,13 +87,13 @@ struct MonotonyChecker {
 
   /// A node has recovered from its disk: nothing that it promised may be gone.
   func restarted(
-    _ node: NodeID, _ group: ProtectionGroupID, _ status: SegmentStatus?, fleet: FleetTruth,
+    _ node: NodeID, _ group: ProtectionGroupID, _ status: SegmentStatus, fleet: FleetTruth,
     _ verdicts: inout Verdicts
   ) {
     let truth = fleet[node]
     let before = truth[group]
-    let scl = status?.scl ?? .zero
-    let truncation = status?.truncationEpoch ?? .zero
+    let scl = status.scl
+    let truncation = status.truncationEpoch
     if !truth.hasRot {
       verdicts.require(
         truncation >= before.truncationTold, .i2,

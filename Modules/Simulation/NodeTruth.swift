@@ -3,6 +3,8 @@ import BorealisWire
 
 /// What the simulator knows of one node's segment of one group, from outside.
 struct SegmentTruth {
+  /// Whether the node held the segment at the last look.
+  var exists = false
   /// Highest SCL that was ever durable here: what is counted when a crashed node is asked about.
   var highest = LSN.zero
   /// SCL at the last look, and the epoch of the truncation list it was valid for.

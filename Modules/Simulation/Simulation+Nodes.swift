@@ -65,7 +65,7 @@ extension Simulation {
     story.note(now, "\(node.id) in zone \(node.zone) is up, start \(node.incarnation)")
     for group in fleet[node.id].segments.indices {
       let id = ProtectionGroupID(UInt32(group))
-      let status = node.process?.machine.status(of: id)
+      guard let status = node.process?.machine.status(of: id) else { continue }
       monotony.restarted(node.id, id, status, fleet: fleet, &verdicts)
     }
     lookAtSegments(node)
@@ -172,7 +172,15 @@ extension Simulation {
     guard let process = node.process else { return }
     for group in 0..<UInt32(max(1, quorums.groups)) {
       let id = ProtectionGroupID(group)
-      guard let status = process.machine.status(of: id) else { continue }
+      guard let status = process.machine.status(of: id) else {
+        if fleet[node.id][id].exists {
+          let wasReleased = quorums.configurations.contains {
+            $0.group == id && $0.pending == nil && $0.index(of: node.id) == nil
+          }
+          monotony.absent(node.id, id, wasReleased: wasReleased, fleet: fleet, &verdicts)
+        }
+        continue
+      }
       monotony.segment(node.id, id, status, fleet: fleet, &verdicts)
     }
   }
