@@ -152,7 +152,9 @@ public final class FaultyStorageBackend<Base: StorageBackend>: StorageBackend {
 
   // MARK: faults
 
-  /// Adds a rule. Of several that pick the same call, the one added first has its way; all of them count the call.
+  /// Adds a rule.
+  ///
+  /// Of several that pick the same call, the one added first has its way; those that skip calls count it all the same.
   public func inject(_ fault: StorageFault) {
     control.withLock { $0.rules.append(FaultControl.Rule(fault: fault, skipping: fault.skipping, left: fault.times)) }
   }

@@ -19,7 +19,7 @@ public final class InMemoryStorageBackend: StorageBackend {
   public var used: ByteCount { memory.withLock { ByteCount(UInt64($0.chargedBlocks) * SparseFile.blockSize) } }
   /// Memory really held, in whole blocks of 64 KiB; reserved blocks hold none.
   public var resident: ByteCount { memory.withLock { ByteCount(UInt64($0.residentBlocks) * SparseFile.blockSize) } }
-  /// Changes the capacity; below `used`, nothing is lost but nothing can grow. nil: no limit.
+  /// Changes the capacity; nil is no limit, and below `used` nothing is lost but nothing can grow.
   public func setCapacity(_ capacity: ByteCount?) { memory.withLock { $0.capacity = capacity?.value } }
   /// Opens the place again after `close`; throws `.locked` while it is open.
   public func reopen() throws(StorageBackendError) {
@@ -128,7 +128,8 @@ private struct Memory: ~Copyable, @unchecked Sendable {
         residentBlocks += 1
       }
       let source = UnsafeRawBufferPointer(rebasing: bytes[Int(from - offset)..<Int(to - offset)])
-      UnsafeMutableRawBufferPointer(start: memory + Int(from - blockStart), count: source.count).copyMemory(from: source)
+      let target = UnsafeMutableRawBufferPointer(start: memory + Int(from - blockStart), count: source.count)
+      target.copyMemory(from: source)
     }
     files[index].size = max(files[index].size, end)
   }

@@ -43,7 +43,7 @@ struct UnsyncedChanges {
 
   var isEmpty: Bool { changes.isEmpty }
 
-  /// Whether the sector at `offset` has unsynced changes. Looks at every change: not for hot paths.
+  /// Whether the sector at `offset` has unsynced changes; looks at every change, so not for hot paths.
   func contains(_ offset: UInt64) -> Bool {
     changes.contains { $0.start <= offset && offset < $0.end }
   }

@@ -57,15 +57,9 @@ package struct LogStore: ~Copyable, Sendable {
   package mutating func recycle(_ block: consuming FlushedBlock) { fatalError() }
   /// Records inside these ranges are void: no look-up gives them. A newer list replaces the older one whole. Set this
   /// when the fact is durable, and at opening.
-  package var truncation: TruncationList {
-    get { fatalError() }
-    set { fatalError() }
-  }
+  package var truncation: TruncationList { get { fatalError() } set { fatalError() } }
   /// Off only for planted bugs: look-ups then give void records too.
-  package var hidesVoidRecords: Bool {
-    get { fatalError() }
-    set { fatalError() }
-  }
+  package var hidesVoidRecords: Bool { get { fatalError() } set { fatalError() } }
 
   // MARK: Look-ups
 

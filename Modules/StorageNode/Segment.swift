@@ -52,6 +52,8 @@ struct Segment: Sendable {
   var acked = LSN.zero
   /// Whether the chain must be followed anew over the index, which could not be read.
   var needsRebuild = false
+  /// The lowest volume epoch of any record that the log may hold; `.max` where it holds none.
+  var oldestEpoch = VolumeEpoch(.max)
   /// When SCL moved last.
   var advancedAt = Instant.zero
   /// Everything at or below is in pages (full) or given up (tail).

@@ -79,10 +79,9 @@ extension StorageNode {
   /// Whether this node knows everything that is void as of a volume epoch. Until it does, VDL and read points of that
   /// epoch say nothing about the records here: some of them may be void without this node knowing it.
   ///
-  /// In the epoch in which a group was made there is nothing before it that could be void.
+  /// Records of the epoch itself, and pages, are never void: without older records in the log no list is needed.
   func isCurrent(_ epoch: VolumeEpoch, _ segment: Segment) -> Bool {
-    truncation.epoch >= epoch
-      || (segment.configuration.epoch.value <= 1 && epoch <= segment.configuration.proposedBy)
+    truncation.epoch >= epoch || segment.oldestEpoch >= epoch
   }
 
   /// Remembers a VDL that was heard of. It only rises.
@@ -204,6 +203,7 @@ extension StorageNode {
           continue
         }
         store.log.insert(found.header, position: found.position)
+        segments[at].oldestEpoch = min(segments[at].oldestEpoch, found.header.epoch)
         counters.bytesFlushed += UInt64(found.header.encodedSize)
         if !damages.isEmpty { repaired(record: found.header.lsn, group: found.header.group) }
         if !segments[at].isHydrating {

@@ -36,6 +36,7 @@ extension StorageNode {
     for span in oldest.groups {
       guard let i = index(of: span.group) else { continue }
       if segments[i].isHydrating || segments[i].needsRebuild { return nil }
+      guard isCurrent(volumeEpoch, segments[i]) else { return nil }
       if span.maxLSN > max(coalescePoint(i, now: now), segments[i].gcPoint) { return nil }
     }
     return oldest

@@ -143,6 +143,8 @@ extension StorageNode {
     entries.removeAll(keepingCapacity: true)
     try store.log.records(of: segments[i].group, after: base, through: .max, limit: .max, into: &entries)
     segments[i].chain.reset(to: base)
+    // (What is at or below SCL was counted when SCL was written down.)
+    for entry in entries { segments[i].oldestEpoch = min(segments[i].oldestEpoch, entry.epoch) }
     for entry in entries.reversed() where !truncation.isVoid(entry.lsn) {
       segments[i].chain.insert(entry.lsn, previous: entry.previousInGroup)
     }

@@ -135,6 +135,7 @@ public struct StorageNode: ~Copyable, Sendable {
       let base = store.opening.damagedLog.isEmpty ? facts.scl : min(facts.scl, facts.gcPoint)
       var segment = Segment(configuration: c, node: id, base: base, gcPoint: facts.gcPoint)
       segment.isHydrating = facts.flags & SegmentFacts.hydrating != 0
+      if facts.mark != .zero { segment.oldestEpoch = VolumeEpoch(UInt32(truncatingIfNeeded: facts.mark.value)) }
       segments.append(segment)
     }
     segments.sort { $0.group < $1.group }
@@ -263,7 +264,8 @@ public struct StorageNode: ~Copyable, Sendable {
   func facts(of segment: Segment) -> SegmentFacts {
     SegmentFacts(
       group: segment.group, gcPoint: segment.gcPoint, scl: segment.scl, knownVDL: knownVDL,
-      minReadPoint: segment.minReadPoint, flags: segment.isHydrating ? SegmentFacts.hydrating : 0)
+      minReadPoint: segment.minReadPoint, flags: segment.isHydrating ? SegmentFacts.hydrating : 0,
+      mark: LSN(UInt64(segment.oldestEpoch.value)))
   }
 }
 
