@@ -1,4 +1,5 @@
 import BorealisCore
+import BorealisReplicationPolicy
 import BorealisWire
 
 /// What a recovery knows of one group.
@@ -47,23 +48,14 @@ struct RecoveryGroup: Sendable {
   /// A member of the coming rule alone may be half hydrated.
   var sample: [RecoveryAnswer] {
     guard let configuration else { return [] }
-    let voters = configuration.rule.voters
+    let voters = configuration.openingMembers
     return answers.filter { answer in
       configuration.index(of: answer.node).map { voters.contains(MemberSet(member: $0)) } ?? false
     }
   }
-  /// Whether the nodes form a read quorum of the rule in force.
-  func isReadQuorum(_ nodes: [NodeID]) -> Bool { configuration?.isReadQuorum(members { nodes.contains($0) }) ?? false }
-}
-
-extension QuorumRule {
-  /// Every member that the rule counts.
-  var voters: MemberSet {
-    var set = MemberSet()
-    for clause in write + read {
-      for threshold in clause { set.formUnion(threshold.members) }
-    }
-    return set
+  /// Whether the nodes form a read quorum.
+  func isReadQuorum(_ nodes: [NodeID]) -> Bool {
+    configuration?.isOpeningQuorum(members { nodes.contains($0) }) ?? false
   }
 }
 
@@ -76,6 +68,16 @@ extension GroupConfiguration {
   var isHydrating: Bool { pending != nil && hydrationTarget != GroupConfiguration.handedOver }
   /// Whether this is a transition that only has to be settled.
   var isHandedOver: Bool { pending != nil && hydrationTarget == GroupConfiguration.handedOver }
+  /// Whether an opener may conclude from these members' answers.
+  ///
+  /// A read quorum of the rule in force; after a handover one of both rules, because the handover may not be decided, and
+  /// what was decided in its stead is on write quorums of the rule being left.
+  func isOpeningQuorum(_ set: MemberSet) -> Bool {
+    guard rule.isReadQuorum(set) else { return false }
+    return isHandedOver ? pending?.isReadQuorum(set) ?? true : true
+  }
+  /// The members whose answers an opener counts.
+  var openingMembers: MemberSet { isHandedOver ? rule.members.union(pending?.members ?? []) : rule.members }
   /// Whether `other` is the same proposal.
   func isSameProposal(as other: GroupConfiguration) -> Bool {
     epoch == other.epoch && proposedBy == other.proposedBy && group == other.group

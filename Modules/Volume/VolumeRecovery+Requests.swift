@@ -49,7 +49,7 @@ extension VolumeRecovery {
     for answer in group.answers where answer.node == node {
       return group.isProposed || !answer.configuration.isSameProposal(as: configuration)
     }
-    return !configuration.rule.voters.contains(MemberSet(member: index))
+    return !configuration.openingMembers.contains(MemberSet(member: index))
   }
 
   private func askToPrepare(_ id: Int, _ configuration: GroupConfiguration, into out: inout [Outgoing]) {

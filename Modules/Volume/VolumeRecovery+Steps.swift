@@ -174,7 +174,7 @@ extension VolumeRecovery {
     case .preparing:
       if plantedBug == .sampleBeforeFencing, isFencingSampled { return group.isReadQuorum(group.fencedAfterSampling) }
       if plantedBug == .recoverWithTwoAnswers { return group.sample.count >= 2 }
-      return configuration.isReadQuorum(group.answered)
+      return configuration.isOpeningQuorum(group.answered)
     case .repairing:
       guard let chain else { return false }
       if plantedBug == .skipRepairBeforeOpening { return true }
