@@ -98,4 +98,55 @@ package struct JournalState: Hashable, Sendable {
   package internal(set) var lastSealed: UInt64 = 0
   /// Makes the state of a new node.
   package init() {}
+
+  /// The facts of a group.
+  package func segment(_ group: ProtectionGroupID) -> SegmentFacts? { segments.first { $0.group == group } }
+  /// The configuration of a group.
+  package func configuration(_ group: ProtectionGroupID) -> GroupConfiguration? {
+    configurations.first { $0.group == group }
+  }
+
+  mutating func apply(_ fact: JournalFact) {
+    switch fact {
+    case .volumeEpoch(let epoch): volumeEpoch = epoch
+    case .configuration(let new): replace(&configurations, new, by: \.group)
+    case .truncation(let list): truncation = list
+    case .retention(let new): retention = new
+    case .segment(let facts): replace(&segments, facts, by: \.group)
+    case .segmentRemoved(let group):
+      segments.removeAll { $0.group == group }
+      configurations.removeAll { $0.group == group }
+    }
+  }
+  mutating func seal(_ chunk: SealedChunk) {
+    replace(&chunks, chunk, by: \.sequence)
+    lastSealed = max(lastSealed, chunk.sequence)
+  }
+  mutating func retire(_ sequence: UInt64) { chunks.removeAll { $0.sequence == sequence } }
+
+  private func replace<Value, Key: Comparable>(
+    _ values: inout [Value], _ new: Value, by key: KeyPath<Value, Key>
+  ) {
+    let at = values.firstIndex { $0[keyPath: key] >= new[keyPath: key] } ?? values.count
+    if at < values.count, values[at][keyPath: key] == new[keyPath: key] {
+      values[at] = new
+    } else {
+      values.insert(new, at: at)
+    }
+  }
+
+  /// Entries that give this state when they are replayed.
+  var snapshot: [JournalEntry] {
+    var entries: [JournalEntry] = [.fact(.volumeEpoch(volumeEpoch)), .lastSealed(lastSealed)]
+    entries += configurations.map { .fact(.configuration($0)) }
+    entries += [.fact(.truncation(truncation)), .fact(.retention(retention))]
+    entries += segments.map { .fact(.segment($0)) }
+    entries += chunks.map { .chunkSealed($0) }
+    return entries
+  }
+  /// Bytes of such entries, roughly.
+  var snapshotSize: Int {
+    1024 + configurations.count * 256 + segments.count * 64 + truncation.ranges.count * 16
+      + chunks.reduce(0) { $0 + 64 + $1.groups.count * 32 }
+  }
 }
