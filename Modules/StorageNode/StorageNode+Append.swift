@@ -5,7 +5,7 @@ import BorealisWire
 // The foreground: take records in, make them durable, ack with SCL (protocol §5.3).
 
 /// Records on their way into the log, of one message and one group.
-struct StagedBatch: Sendable, Equatable {
+struct PendingBatch: Sendable, Equatable {
   var ticket: UInt64
   var group: ProtectionGroupID
   /// The volume epoch under which they were accepted: outrun before they are durable, they are dropped. nil for records
@@ -147,7 +147,7 @@ extension StorageNode {
     guard
       let ticket = store.stage(bytes, range: range, count: count, purpose: epoch == nil ? .repair : .append)
     else { return false }
-    staged.append(StagedBatch(ticket: ticket, group: group, epoch: epoch, bytes: range.count))
+    staged.append(PendingBatch(ticket: ticket, group: group, epoch: epoch, bytes: range.count))
     stagedBytes += range.count
     if epoch == nil { counters.recordsPulled += UInt64(count) } else { counters.recordsAppended += UInt64(count) }
     return true
@@ -216,10 +216,15 @@ extension StorageNode {
     var done = 0
     while done < staged.count, staged[done].ticket <= completed {
       stagedBytes -= staged[done].bytes
-      if !succeeded || isRefused, let i = index(of: staged[done].group) { segments[i].staged = segments[i].chain }
       done += 1
     }
     staged.removeFirst(done)
+    // What was dropped must be taken again when it is repeated: nothing may be thought to be under way that is not.
+    if !succeeded || isRefused {
+      for i in segments.indices { segments[i].staged = segments[i].chain }
+    } else if staged.isEmpty {
+      for i in touched where segments[i].staged != segments[i].chain { segments[i].staged = segments[i].chain }
+    }
     for i in touched {
       advanced(i, now: now, into: &out)
       ack(i, into: &out)

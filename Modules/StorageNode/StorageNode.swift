@@ -51,7 +51,7 @@ public struct StorageNode: ~Copyable, Sendable {
 
   // MARK: Waiting for the log
 
-  var staged: [StagedBatch] = []
+  var staged: [PendingBatch] = []
   var stagedBytes = 0
   /// Groups whose SCL may have moved in the flush just ended; kept for its storage.
   var touched: [Int] = []
@@ -71,7 +71,10 @@ public struct StorageNode: ~Copyable, Sendable {
 
   // MARK: Disk
 
+  /// Of the log: appends are refused.
   var diskTrouble: DiskTrouble?
+  /// Of journal and pages: work there waits, and so do answers that depend on it.
+  var backgroundTrouble: DiskTrouble?
 
   // MARK: Damage
 
@@ -192,21 +195,19 @@ public struct StorageNode: ~Copyable, Sendable {
   public mutating func complete(
     _ job: StorageJob, error: StorageBackendError?, now: Instant, into out: inout [Outgoing]
   ) {
-    if let error {
-      counters.storageFailures += 1
-      diskTrouble = DiskTrouble(
-        isFull: error.code == .noSpace, retryAt: now.advanced(byNanoseconds: configuration.diskRetryInterval))
-    }
     switch job.lane {
     case .log:
       guard logJob == job.id else { return }
       logJob = nil
+      if let error { diskTrouble = trouble(error, now: now) }
       endFlush(succeeded: error == nil, now: now, into: &out)
     case .background:
       guard backgroundJob == job.id else { return }
       backgroundJob = nil
+      if let error { backgroundTrouble = trouble(error, now: now) }
       let outcome = store.endBackgroundJob(succeeded: error == nil)
       if outcome.sealed != nil { hasFactsForSealing = false }
+      store.log.truncation = truncation  // which may be newer than the one that has just become durable
       ended(outcome, now: now, into: &out)
       flushReplies(into: &out)
       sendOwedAcks(into: &out)
@@ -219,6 +220,9 @@ public struct StorageNode: ~Copyable, Sendable {
     if let trouble = diskTrouble, trouble.retryAt <= now {
       // The next write is the probe: if it fails, trouble is back.
       diskTrouble = nil
+    }
+    if let trouble = backgroundTrouble, trouble.retryAt <= now {
+      backgroundTrouble = nil
       store.retryBackground()
     }
     if nextGossip <= now {
@@ -243,11 +247,17 @@ public struct StorageNode: ~Copyable, Sendable {
   /// What the node has done, and what it holds.
   public var statistics: StorageNodeStatistics {
     var s = counters
-    s.isFull = diskTrouble?.isFull == true
-    s.isFailed = diskTrouble?.isFull == false
+    s.isFull = diskTrouble?.isFull == true || backgroundTrouble?.isFull == true
+    s.isFailed = diskTrouble?.isFull == false || backgroundTrouble?.isFull == false
     s.logBytes = store.log.usedBytes
     for segment in segments { s.pageBytes += store.pages.bytes(of: segment.group) }
     return s
+  }
+
+  private mutating func trouble(_ error: StorageBackendError, now: Instant) -> DiskTrouble {
+    counters.storageFailures += 1
+    return DiskTrouble(
+      isFull: error.code == .noSpace, retryAt: now.advanced(byNanoseconds: configuration.diskRetryInterval))
   }
 
   // MARK: Facts
@@ -274,7 +284,7 @@ extension SegmentFacts {
   static let hydrating: UInt32 = 1
 }
 
-/// Why the node takes no records, and when it tries again.
+/// What a disk last failed with, and when it is tried again.
 struct DiskTrouble: Sendable, Equatable {
   var isFull: Bool
   var retryAt: Instant
