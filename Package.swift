@@ -49,7 +49,7 @@ let package = Package(
       ], path: "Modules/Simulation"),
     .target(
       name: "BorealisConformance",
-      dependencies: ["BorealisCore", "BorealisStorageBackend", "BorealisReplicationPolicy"],
+      dependencies: ["BorealisCore", "BorealisWire", "BorealisStorageBackend", "BorealisReplicationPolicy"],
       path: "Modules/Conformance"),
     .target(
       name: "BorealisFileStorageBackend", dependencies: ["BorealisCore", "BorealisStorageBackend", "CBorealisSystem"],

@@ -15,6 +15,18 @@ public struct QuorumFacts: Sendable, Hashable {
   public var minimalWriteQuorums: Int
   /// Number of smallest read quorums.
   public var minimalReadQuorums: Int
+  /// Makes facts.
+  public init(
+    writesSurvive: Int, readsSurvive: Int, writesSurviveZone: Bool, readsSurviveZoneAndOne: Bool,
+    minimalWriteQuorums: Int, minimalReadQuorums: Int
+  ) {
+    self.writesSurvive = writesSurvive
+    self.readsSurvive = readsSurvive
+    self.writesSurviveZone = writesSurviveZone
+    self.readsSurviveZoneAndOne = readsSurviveZoneAndOne
+    self.minimalWriteQuorums = minimalWriteQuorums
+    self.minimalReadQuorums = minimalReadQuorums
+  }
 }
 
 extension ReplicationPolicy {
@@ -160,12 +172,12 @@ extension ReplicationPolicy {
     // Writes during the transition, and its commit or revert, against recovery that still reads by the old rule.
     try meet(reads: oldReads, writes: both, step + ", under way")
     try meet(writes: oldWrites, both, step + ", under way")
-    // After the commit: what was written during the transition, what hydration brought to a write quorum of the pending
-    // rule, and what is written from then on.
-    try meet(reads: newReads, writes: both, step + ", committed")
+    // After the commit: what is written from then on, what hydration brought to a write quorum of the pending rule, and
+    // what was written during the transition.
     try meet(reads: newReads, writes: newWrites, step + ", committed")
-    try meet(writes: both, newWrites, step + ", committed")
     try meet(writes: newWrites, newWrites, step + ", committed")
+    try meet(reads: newReads, writes: both, step + ", committed")
+    try meet(writes: both, newWrites, step + ", committed")
     // After a revert.
     try meet(writes: both, oldWrites, step + ", reverted")
   }
