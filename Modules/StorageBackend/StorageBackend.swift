@@ -26,35 +26,40 @@ public enum StorageFile: UInt8, CaseIterable, Hashable, Sendable, CustomStringCo
 /// The formats of log, pages and journal are written once, in the storage node, over this seam; a backend moves bytes.
 ///
 /// Contract (the conformance suite cites these numbers):
-/// 1. A read returns what was written last, synced or not; bytes never written, released or beyond the end are zero.
-/// 2. After `sync(file)` returns, every write, truncation and release of that file that returned before the call is
-///    durable: it survives kill -9 and loss of power.
-/// 3. A write that was not synced may, after a crash, be there wholly, in part (any of its 512-byte sectors), or not at
-///    all, and this for each write apart. A sector that was synced is not damaged by a later unsynced write elsewhere.
-/// 4. A failed write or sync throws; nothing is silently dropped. After a failed `sync` the file's unsynced writes count
-///    as lost until they are written and synced again.
-/// 5. `reserve` makes later writes in the reserved range not fail for lack of space, and does not change contents.
-/// 6. A full disk throws `.noSpace`, and the same call succeeds once there is space.
+/// 1. A read returns what was written last, synced or not; bytes never written, released, cut off or beyond the end are
+///    zero. Reading or writing nothing succeeds and changes nothing.
+/// 2. After `sync(file)` returns, every write, reservation, truncation and release of that file that returned before the
+///    call is durable: it survives kill -9 and loss of power, and so does the size.
+/// 3. A change that was not synced may, after a crash, be there wholly, in part (any of a write's 512-byte sectors), or
+///    not at all, and this for each change apart; the size is then between what was synced and what was last seen. A
+///    sector that was synced is not damaged by a later unsynced write elsewhere.
+/// 4. A failed write or sync throws; nothing is silently dropped. A write that threw may be there in part, like one
+///    that was not synced. After a failed `sync` the file's unsynced writes count as lost until they are written and
+///    synced again; a backend that cannot promise that (Linux drops dirty pages when a flush fails) refuses further
+///    changes of the file with `.inputOutput` until it is opened again.
+/// 5. `reserve` makes later writes between the present end and the new one not fail for lack of space, extends the file
+///    and does not change contents. A range that is released afterwards is no longer reserved.
+/// 6. A full disk throws `.noSpace`, reads go on, and the same call succeeds once there is space.
 /// 7. Calls for different files may come from different threads at once; calls for one file too, except that writes to
 ///    overlapping ranges are never concurrent.
 /// 8. After `close` every call throws `.closed`; opening the same place again shows what was durable (and, without a
 ///    crash in between, everything written).
-/// 9. One place is open at most once: a second open throws `.locked`.
+/// 9. One place is open at most once: a second open throws `.locked`, until the first has closed or its process is gone.
 ///
 /// Implementing: calls block the calling thread, which is one of the node's own, never one of Swift's pool.
 public protocol StorageBackend: Sendable {
   /// The file's size: one past the last byte ever written or reserved, less truncation.
   func size(of file: StorageFile) throws(StorageBackendError) -> ByteCount
-  /// Fills `buffer` from `offset`.
+  /// Fills `buffer` from `offset`, with zeros beyond the end.
   func read(
     _ file: StorageFile, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(StorageBackendError)
   /// Writes `bytes` at `offset`; not durable before `sync`.
   func write(_ file: StorageFile, at offset: UInt64, _ bytes: UnsafeRawBufferPointer) throws(StorageBackendError)
-  /// Makes earlier writes of the file durable.
+  /// Makes earlier changes of the file durable.
   func sync(_ file: StorageFile) throws(StorageBackendError)
-  /// Reserves space up to `size`.
+  /// Reserves space from the present end up to `size`; nothing to do when the file is that long.
   func reserve(_ file: StorageFile, upTo size: ByteCount) throws(StorageBackendError)
-  /// Gives the space of a range back; it reads as zeros afterwards.
+  /// Gives the space of a range back; it reads as zeros afterwards, and the size stays.
   func release(_ file: StorageFile, from offset: UInt64, length: ByteCount) throws(StorageBackendError)
   /// Cuts the file to `size`, or extends it with zeros.
   func truncate(_ file: StorageFile, to size: ByteCount) throws(StorageBackendError)

@@ -1,6 +1,5 @@
 import BorealisCore
 
-
 /// One step of a storage job.
 public enum StorageOperation: Sendable, Hashable {
   /// Write the bytes at an offset.
@@ -15,7 +14,9 @@ public enum StorageOperation: Sendable, Hashable {
   case truncate(StorageFile, to: UInt64)
 }
 
-/// The two lanes of a node: the foreground log, and everything else. Each has at most one job under way.
+/// The two lanes of a node: the foreground log, and everything else.
+///
+/// Each has at most one job under way.
 public enum StorageLane: UInt8, Sendable, Hashable, CaseIterable {
   /// Appends to the log: the commit path.
   case log = 0
