@@ -66,6 +66,7 @@ let package = Package(
         "Borealis", "BorealisSimulation", "BorealisWire", "BorealisStorageNode", "BorealisVolume",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "Plugins/CommandLine"),
+    .testTarget(name: "TidyTests", path: "Tests/TidyTests"),
     .testTarget(
       name: "CoreTests", dependencies: ["BorealisCore"], path: "Tests/CoreTests"),
     .testTarget(
