@@ -68,6 +68,7 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "Plugins/CommandLine"),
     .executableTarget(name: "VolumeQuickstart", dependencies: ["Borealis"], path: "Examples/VolumeQuickstart"),
+    .testTarget(name: "TidyTests", path: "Tests/TidyTests"),
     .testTarget(
       name: "CoreTests", dependencies: ["BorealisCore"], path: "Tests/CoreTests"),
     .testTarget(

@@ -35,6 +35,8 @@ package struct FlushedBlock: Sendable {
   var end: Int
   /// Offset of the block in the log file.
   var base: UInt64
+  /// Full chunks whose index the flush's sync makes durable.
+  var sealing: [UInt64] = []
   /// Whether it is durable. When not there is nothing to iterate.
   package internal(set) var succeeded = false
   /// Every ticket up to here is wholly in this or an earlier block (or was dropped by a failure).
@@ -114,11 +116,26 @@ extension LogStore {
   }
 
   /// Whether `beginFlush` would give a job.
-  var hasFlush: Bool { flight == nil && !isBlocked && staging.count > FlushBlock.headerSize }
+  var hasFlush: Bool { flight == nil && (hasBlock || hasWrittenChunks) }
+  private var hasBlock: Bool { !isBlocked && staging.count > FlushBlock.headerSize }
 
   /// See `NodeStore.nextFlush`.
   mutating func beginFlush(knownVDL: LSN) -> [StorageOperation]? {
-    guard hasFlush else { return nil }
+    guard flight == nil else { return nil }
+    let sealing = writtenChunks
+    if let operations = beginBlock(knownVDL: knownVDL) {
+      flight?.sealing = sealing
+      return operations
+    }
+    if sealing.isEmpty { return nil }
+    // Nothing to write, but an index waits for a sync.
+    flight = FlushedBlock(
+      bytes: [], batches: [], end: 0, base: 0, sealing: sealing, completedTicket: completedTicket, count: 0)
+    return [.sync(.log)]
+  }
+
+  private mutating func beginBlock(knownVDL: LSN) -> [StorageOperation]? {
+    guard hasBlock else { return nil }
     if active != nil, fitting().records == 0 { closeActive() }
     if active == nil {
       guard let slot = takeSlot() else {
@@ -209,7 +226,8 @@ extension LogStore {
     flight = nil
     block.succeeded = succeeded
     completedTicket = block.completedTicket
-    if succeeded {
+    noteSync(covering: block.sealing, succeeded: succeeded)
+    if succeeded, block.count > 0 {
       // Only now: a failed block's place is written again, with the same number.
       active?.used += FlushBlock.size(block.end - FlushBlock.headerSize)
       active?.flushes += 1
@@ -220,7 +238,7 @@ extension LogStore {
 
   /// Gives a block's buffers back.
   package mutating func recycle(_ block: consuming FlushedBlock) {
-    if block.bytes.capacity > 8 << 20 { return }  // An exceptional one: do not hold on to it.
+    if block.count == 0 || block.bytes.capacity > 8 << 20 { return }  // An exceptional one: do not hold on to it.
     spareBytes = block.bytes
     spareBatches = block.batches
   }

@@ -3,37 +3,66 @@ import BorealisStorageBackend
 import BorealisWire
 
 extension LogStore {
-  /// The chunk to seal next.
+  /// The chunk to seal next: in order, so that everything at or below the highest sealed sequence is sealed.
+  private var firstUnsealed: Int? { chunks.firstIndex { !$0.isSealed } }
+  /// The chunk whose index is to be written.
   var chunkToSeal: Int? {
-    // In order, so that everything at or below the highest sealed sequence is sealed.
-    chunks.firstIndex { !$0.isSealed }
+    guard let i = firstUnsealed, chunks[i].phase == .none else { return nil }
+    return i
+  }
+  /// The chunk whose index is durable: the journal entry is missing.
+  var chunkToJournal: Int? {
+    guard let i = firstUnsealed, chunks[i].phase == .durable else { return nil }
+    return i
+  }
+  /// Chunks whose index a sync would make durable.
+  var writtenChunks: [UInt64] {
+    var result: [UInt64] = []
+    for chunk in chunks where chunk.phase == .written { result.append(chunk.sequence) }
+    return result
+  }
+  var hasWrittenChunks: Bool {
+    for chunk in chunks where chunk.phase == .written { return true }
+    return false
   }
 
-  /// Writes the index of the chunk at `i` to its end; the journal entry that makes it count is the caller's.
-  mutating func beginSeal(_ i: Int) -> (operations: [StorageOperation], entry: SealedChunk) {
+  /// Writes the index of the chunk at `i` to its end.
+  mutating func beginIndexWrite(_ i: Int) -> [StorageOperation] {
     guard let open = chunks[i].open else { preconditionFailure("a full chunk has its index") }
     let entries = open.sorted()
     let filter = PageFilter(entries)
-    let size = IndexBlock.size(entries.count)
-    let offset = chunkSize - size
+    let offset = indexOffset(chunks[i])
     precondition(offset >= chunks[i].used, "room was kept for the index")
+    chunks[i].phase = .writing
     chunks[i].filter = filter
     chunks[i].loaded = SealedIndex(entries)
     let bytes = IndexBlock.encode(entries, filter: filter, sequence: chunks[i].sequence, identity: identity)
-    let entry = SealedChunk(
-      sequence: chunks[i].sequence, slot: chunks[i].slot, usedBytes: UInt32(chunks[i].used),
-      flushCount: chunks[i].flushes, recordCount: UInt32(entries.count), indexOffset: UInt32(offset),
-      groups: chunks[i].groups)
-    let at = UInt64(chunks[i].slot) * UInt64(chunkSize) + UInt64(offset)
-    return ([.write(.log, at: at, bytes), .sync(.log)], entry)
+    return [.write(.log, at: UInt64(chunks[i].slot) * UInt64(chunkSize) + UInt64(offset), bytes)]
   }
-  /// The journal entry is durable (or not): the index in memory may go.
-  mutating func endSeal(_ sequence: UInt64, succeeded: Bool) {
-    guard let i = chunks.firstIndex(where: { $0.sequence == sequence }) else { return }
-    if !succeeded {
-      (chunks[i].loaded, chunks[i].filter) = (nil, nil)
-      return
+  /// The index is written (or not).
+  mutating func endIndexWrite(succeeded: Bool) {
+    // A sync that failed meanwhile has set the phase back.
+    guard let i = chunks.firstIndex(where: { $0.phase == .writing }) else { return }
+    chunks[i].phase = succeeded ? .written : .none
+  }
+  /// A sync of the log that covered the chunks' indexes succeeded, or some sync failed: then all must be written again.
+  mutating func noteSync(covering sequences: [UInt64], succeeded: Bool) {
+    for i in chunks.indices {
+      if !succeeded, chunks[i].phase == .writing || chunks[i].phase == .written { chunks[i].phase = .none }
+      if succeeded, chunks[i].phase == .written, sequences.contains(chunks[i].sequence) { chunks[i].phase = .durable }
     }
+  }
+  /// The journal entry of the chunk at `i`.
+  func sealedEntry(_ i: Int) -> SealedChunk {
+    let chunk = chunks[i]
+    return SealedChunk(
+      sequence: chunk.sequence, slot: chunk.slot, usedBytes: UInt32(chunk.used), flushCount: chunk.flushes,
+      recordCount: UInt32(chunk.recordCount), indexOffset: UInt32(indexOffset(chunk)), groups: chunk.groups)
+  }
+  /// The journal entry is durable: the index in memory may go.
+  mutating func endSeal(_ sequence: UInt64) {
+    guard let i = chunks.firstIndex(where: { $0.sequence == sequence }) else { return }
+    chunks[i].phase = .none
     if spareIndex == nil, var open = chunks[i].open {
       chunks[i].open = nil
       open.removeAll()
@@ -75,8 +104,9 @@ extension LogStore {
     }
   }
 
+  private func indexOffset(_ chunk: Chunk) -> Int { chunkSize - IndexBlock.size(chunk.recordCount) }
   private func indexPosition(_ chunk: Chunk) -> UInt64 {
-    UInt64(chunk.slot + 1) * UInt64(chunkSize) - UInt64(IndexBlock.size(chunk.recordCount))
+    UInt64(chunk.slot) * UInt64(chunkSize) + UInt64(indexOffset(chunk))
   }
 
   /// Reads the filter of a sealed chunk; leaves it nil where it is damaged (then `load` finds out).

@@ -21,6 +21,20 @@ package struct ChunkSummary: Hashable, Sendable {
 /// A chunk is *active* (being filled; at most one), then *full* (waits to be sealed; its index is still in memory), then
 /// *sealed* (its index stands at its end), then retired: its slot is free and will hold another chunk.
 package struct LogStore: ~Copyable, Sendable {
+  /// How far the sealing of a full chunk is.
+  ///
+  /// The background lane writes the index and never syncs the log: a failed sync loses other unsynced writes of the file
+  /// too, also those of a flush whose own sync then succeeds. The next flush makes the index durable with its own sync.
+  enum SealPhase: Sendable {
+    /// Not begun, or to be done again.
+    case none
+    /// The index is being written.
+    case writing
+    /// It is written: a flush that begins after this makes it durable.
+    case written
+    /// It is durable: the journal entry may be made.
+    case durable
+  }
   /// A chunk that is full or sealed.
   struct Chunk: Sendable {
     var sequence: UInt64
@@ -32,6 +46,8 @@ package struct LogStore: ~Copyable, Sendable {
     var recordCount: Int
     /// The index, until the chunk is sealed.
     var open: OpenIndex?
+    /// How far sealing is.
+    var phase = SealPhase.none
     /// The index of a sealed chunk, when in memory.
     var loaded: SealedIndex?
     /// The filter of a sealed chunk, once read.
@@ -60,7 +76,7 @@ package struct LogStore: ~Copyable, Sendable {
   let identity: StoreIdentity
   let configuration: NodeStoreConfiguration
   /// As formatted.
-  let chunkSize: Int
+  package let chunkSize: Int
   /// Slots that appends may use, and that all may use.
   let (slotsForAppends, slotsMax): (Int, Int)
 

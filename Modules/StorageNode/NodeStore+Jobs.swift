@@ -30,7 +30,7 @@ extension NodeStore {
       .compaction, journal.wantsCompaction(limit: configuration.journalLimit, pages: pages.table.slotCount))
     // Turn about, so that neither starves the other.
     if compacts, lastKind != .compaction { return .compaction }
-    if can(.seal, log.chunkToSeal != nil) { return .seal }
+    if can(.seal, log.chunkToJournal != nil || log.chunkToSeal != nil) { return .seal }
     if can(.pages, pages.hasStaged || !retires.isEmpty) { return .pages }
     if compacts { return .compaction }
     if can(.release, pages.wantsRelease) { return .release }
@@ -51,10 +51,14 @@ extension NodeStore {
       operations = journal.beginAppend(facts.map { .fact($0) })
     case .reserve: operations = log.beginReserve()
     case .seal:
-      guard let i = log.chunkToSeal else { return nil }
-      let (writes, entry) = log.beginSeal(i)
-      new.sealed = entry
-      operations = writes + journal.beginAppend([.chunkSealed(entry)])
+      // In two jobs: the index, and once a flush has made that durable the journal entry.
+      if let i = log.chunkToJournal {
+        let entry = log.sealedEntry(i)
+        new.sealed = entry
+        operations = journal.beginAppend([.chunkSealed(entry)])
+      } else if let i = log.chunkToSeal {
+        operations = log.beginIndexWrite(i)
+      }
     case .pages:
       let (writes, entries) = pages.beginJob()
       new.retired = retires
@@ -82,13 +86,16 @@ extension NodeStore {
       if succeeded { settle(done.facts) }
     case .reserve: log.endReserve()
     case .seal:
+      guard let chunk = done.sealed else {
+        log.endIndexWrite(succeeded: succeeded)
+        break
+      }
       journal.endAppend(succeeded: succeeded)
-      guard let chunk = done.sealed else { break }
       if succeeded {
         journal.state.seal(chunk)
+        log.endSeal(chunk.sequence)
         outcome.sealed = chunk.sequence
       }
-      log.endSeal(chunk.sequence, succeeded: succeeded)
     case .pages:
       journal.endAppend(succeeded: succeeded)
       outcome.pages = pages.endJob(succeeded: succeeded)

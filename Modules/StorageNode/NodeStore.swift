@@ -187,7 +187,7 @@ package struct NodeStore: ~Copyable, Sendable {
   package mutating func stage(_ bytes: [UInt8], range: Range<Int>, count: Int, purpose: StagePurpose) -> UInt64? {
     log.stage(bytes, range: range, count: count, purpose: purpose)
   }
-  /// Whether `nextFlush` has something to do.
+  /// Whether `nextFlush` has something to do: staged records, or a full chunk's index that waits for a sync.
   package var hasFlush: Bool { log.hasFlush }
   /// Everything staged (as far as it fits in the chunk) as one flush block; nil when nothing is staged, a flush is under
   /// way, or the log has no free slot.
@@ -216,7 +216,7 @@ package struct NodeStore: ~Copyable, Sendable {
   package mutating func stageRetire(_ sequence: UInt64) {
     if log.isSealed(sequence), !retires.contains(sequence) { retires.append(sequence) }
   }
-  /// Whether a chunk is full and waits to be sealed: record `.segment` facts now, so that opening need not walk it.
+  /// Whether a chunk is full and its sealing has not begun: record `.segment` facts now, so that opening need not walk it.
   package var wantsSealing: Bool { log.chunkToSeal != nil }
   /// Lets work that failed be tried again.
   package mutating func retryBackground() { waiting = 0 }

@@ -12,37 +12,43 @@ extension PageStore {
     // While a job is under way the versions that it frees are not settled.
     guard flight == nil, staged.isEmpty || staged.count * slotSize < Self.stagedBytesMax else { return false }
     let key = Key(group: group, page: page)
-    if let place = stagedPlaces[key] {
+    let place = stagedPlaces[key]
+    if let place {
       let earlier = staged[place].installed.lsn
       if lsn < earlier { return true }
       // A pin between the two needs both: the earlier one must be installed first.
       for pin in pins where earlier <= pin && pin < lsn { return false }
-      staged[place].installed.lsn = lsn
-      staged[place].bytes = encoded(group, page, lsn, image)
-      return true
+      for slot in staged[place].freed { freeing.remove(slot) }
     }
-    // Newest first: the versions there are, and where the new one goes.
+    // Newest first: the versions there are (those that go in this job anyway left out), and where the new one comes.
     var newer: LSN?
     var freed: [UInt32] = []
-    var at = table.head(group, page)
-    while let slot = at, table.lsn(slot) > lsn {
-      newer = table.lsn(slot)
-      at = table.older(slot)
-    }
-    if let newer, !Self.isPinned(lsn, below: newer, pins) { return true }
     var above = lsn
+    var at = table.head(group, page)
     while let slot = at {
+      at = table.older(slot)
+      if freeing.contains(slot) { continue }
       let version = table.lsn(slot)
-      if version == lsn || !Self.isPinned(version, below: above, pins) {
+      if version > lsn {
+        newer = version
+      } else if version == lsn || !Self.isPinned(version, below: above, pins) {
         freed.append(slot)
       } else {
         above = version
       }
-      at = table.older(slot)
     }
-    // A slot that a prune has chosen already is freed once.
-    freed.removeAll { freeing.contains($0) }
+    if let newer, !Self.isPinned(lsn, below: newer, pins) {
+      // Nobody will ever see it; what was staged before stays.
+      if let place { freeing.formUnion(staged[place].freed) }
+      return true
+    }
     for slot in freed { freeing.insert(slot) }
+    if let place {
+      staged[place].installed.lsn = lsn
+      staged[place].bytes = encoded(group, page, lsn, image)
+      staged[place].freed = freed
+      return true
+    }
     stagedPlaces[key] = staged.count
     staged.append(
       Staged(

@@ -11,6 +11,9 @@ struct Fold: Sendable {
   /// For each group: up to where its pages are brought. Every record of the chunk is at or below, and so may be
   /// records of younger chunks that came out of order.
   var points: [(group: ProtectionGroupID, through: LSN)]
+  /// Pages with such records of younger chunks: gcPoint will pass those records, so they are folded too.
+  var stragglers: [(group: ProtectionGroupID, page: PageID)] = []
+  var straggler = 0
   /// Whether all pages are staged or installed, and the chunk goes with the next job.
   var isRetiring = false
 }
@@ -80,6 +83,25 @@ extension StorageNode {
         return
       }
     }
+    while current.straggler < current.stragglers.count {
+      let (group, id) = current.stragglers[current.straggler]
+      guard budget > 0 else {
+        fold = current
+        return
+      }
+      current.straggler += 1
+      guard let i = index(of: group), let point = current.points.first(where: { $0.group == group }) else { continue }
+      switch foldPage(i, id, through: point.through, chunk: current.sequence) {
+      case .done: budget -= 1
+      case .noRoom:
+        current.straggler -= 1
+        fold = current
+        return
+      case .failed:
+        fold = nil
+        return
+      }
+    }
     // A peer may have begun to copy a baseline meanwhile: what is folded stays, the chunk too.
     guard let chunk = chunkToFold(now: now), chunk.sequence == current.sequence else {
       fold = nil
@@ -94,6 +116,7 @@ extension StorageNode {
 
   private mutating func begin(_ chunk: ChunkSummary) -> Fold? {
     var points: [(group: ProtectionGroupID, through: LSN)] = []
+    var stragglers: [(group: ProtectionGroupID, page: PageID)] = []
     for span in chunk.groups {
       guard let i = index(of: span.group) else { continue }
       // The last record, not the highest LSN: the gcPoint to come is a link of the chain.
@@ -101,9 +124,26 @@ extension StorageNode {
       do throws(StorageBackendError) { last = try store.log.last(of: span.group, atOrBelow: span.maxLSN) } catch {
         return nil
       }
-      points.append((span.group, max(last?.lsn ?? .zero, segments[i].gcPoint)))
+      let through = max(last?.lsn ?? .zero, segments[i].gcPoint)
+      points.append((span.group, through))
+      guard segments[i].kind == .full, through > segments[i].gcPoint else { continue }
+      entries.removeAll(keepingCapacity: true)
+      do throws(StorageBackendError) {
+        try store.log.records(
+          of: span.group, after: segments[i].gcPoint, through: through, limit: .max, into: &entries)
+      } catch {
+        return nil
+      }
+      // Normally the chunk's own records and no others.
+      if entries.count > Int(span.count) || entries.contains(where: { store.log.chunk(at: $0.position) != chunk.sequence }) {
+        for entry in entries where store.log.chunk(at: entry.position) != chunk.sequence {
+          if stragglers.last?.page != entry.page || stragglers.last?.group != span.group {
+            stragglers.append((span.group, entry.page))
+          }
+        }
+      }
     }
-    return Fold(sequence: chunk.sequence, points: points)
+    return Fold(sequence: chunk.sequence, points: points, stragglers: stragglers)
   }
 
   private enum FoldOutcome { case done, noRoom, failed }

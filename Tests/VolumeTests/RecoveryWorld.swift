@@ -196,10 +196,12 @@ final class RecoveryWorld {
   // MARK: The oracle
 
   private func opened(_ outcome: OpenedVolume) {
-    let issued = writers.flatMap(\.issued).map(\.header)
+    // A recovery may learn late that it had succeeded, when a newer one has opened already: that one is none of its business.
+    let before = writers.filter { $0.opened.epoch < outcome.epoch }
+    let issued = before.flatMap(\.issued).map(\.header)
     let list = outcome.truncation
     func complain(_ text: String) { violations.append("epoch \(outcome.epoch): \(text)") }
-    for lsn in writers.flatMap(\.acked) where lsn > outcome.vdl || list.isVoid(lsn) {
+    for lsn in before.flatMap(\.acked) where lsn > outcome.vdl || list.isVoid(lsn) {
       complain("I1: acknowledged \(lsn) lost; VDL \(outcome.vdl), void \(list.ranges)")
     }
     for header in issued where header.lsn >= outcome.nextLSN {
@@ -225,22 +227,27 @@ final class RecoveryWorld {
         complain("pg\(id) up to \(group.tail) only on \(complete) of \(group.configuration.rule)")
       }
     }
-    for earlier in openings {
-      for header in issued {
-        if header.lsn <= earlier.vdl, !earlier.truncation.isVoid(header.lsn) {
-          if header.lsn > outcome.vdl || list.isVoid(header.lsn) {
-            complain("\(header.lsn) was shown at epoch \(earlier.epoch) and has gone")
-          }
-        } else if earlier.truncation.isVoid(header.lsn), !list.isVoid(header.lsn) {
-          complain("I4: \(header.lsn) was void since epoch \(earlier.epoch) and is back")
-        }
-      }
+    for other in openings {
+      if other.epoch < outcome.epoch { compare(other, with: outcome) } else { compare(outcome, with: other) }
     }
     openings.append(outcome)
     writers.append(
       ModelWriter(
         outcome, instance: .instance(outcome.epoch.value), allocationLimit: RecoveryWorld.allocationLimit,
         plantedBug: plantedBug))
+    writers.sort { $0.opened.epoch < $1.opened.epoch }
+  }
+  /// What one opening showed must be there in every later one; what it made void must stay void.
+  private func compare(_ earlier: OpenedVolume, with later: OpenedVolume) {
+    for header in writers.flatMap(\.issued).map(\.header) where header.epoch < later.epoch {
+      if header.lsn <= earlier.vdl, !earlier.truncation.isVoid(header.lsn) {
+        if header.lsn > later.vdl || later.truncation.isVoid(header.lsn) {
+          violations.append("epoch \(later.epoch): \(header.lsn) was shown at epoch \(earlier.epoch) and has gone")
+        }
+      } else if earlier.truncation.isVoid(header.lsn), !later.truncation.isVoid(header.lsn) {
+        violations.append("epoch \(later.epoch): I4: \(header.lsn), void since epoch \(earlier.epoch), is back")
+      }
+    }
   }
 
   /// I16 as it shows in the end: an LSN given twice.
