@@ -283,7 +283,12 @@ public final class Volume: MessageReceiver {
 
   /// Begins a membership change of a group: replacing a member, losing a zone, returning to full.
   public func change(_ group: ProtectionGroupID, to plan: MembershipPlan) throws(VolumeError) {
-    throw VolumeError(.unavailable, operation: "change")
+    var effects = VolumeEffects()
+    let now = SystemClock.now
+    try writer.withLock { writer throws(VolumeError) in
+      try writer.change(group, to: plan, now: now, into: &effects)
+    }
+    perform(effects)
   }
 
   /// Has `handler` called with what happens, on one of the volume's threads; it must not block.
