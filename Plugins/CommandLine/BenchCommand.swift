@@ -36,15 +36,15 @@ struct BenchVolumeCommand: ParsableCommand {
       guard isWanted else { continue }
       FileHandle.standardError.write(Data("... \(benchmark.names.joined(separator: ", "))\n".utf8))
       for measurement in try benchmark.run(work) { print(json ? Measurement.json(measurement) : measurement.row) }
-      fflush(stdout)
+      fflush(nil)
     }
   }
 }
 
 /// One benchmark of the volume: the names it yields and how it runs in a directory of its own.
-struct VolumeBenchmark {
+struct VolumeBenchmark: Sendable {
   let names: [String]
-  let run: (String) throws -> [Measurement]
+  let run: @Sendable (String) throws -> [Measurement]
 
   static let all: [VolumeBenchmark] = [
     VolumeBenchmark(names: ["commit-1", "commit-32"]) { try CommitBenchmark.run(in: $0 + "/commit") },

@@ -26,7 +26,7 @@ struct ChildCommand: ParsableCommand {
       let volume = try Volume.create(on: fleet)
       try AppendBenchmark.append(records, to: volume, seed: 5)
       print("filled")
-      fflush(stdout)
+      fflush(nil)
       while true { sleep(60) }
     }
   }

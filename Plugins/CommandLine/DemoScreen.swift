@@ -53,7 +53,7 @@ final class DemoScreen {
     lines.append("  commits/s  \(curve()) \(note("%.0f", rates.last ?? 0))")
     if isTerminal, drawn > 0 { print("\u{1B}[\(drawn)A", terminator: "") }
     for line in lines { print(isTerminal ? "\u{1B}[2K\(line)" : line) }
-    fflush(stdout)
+    fflush(nil)
     drawn = lines.count
   }
 

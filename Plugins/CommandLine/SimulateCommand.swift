@@ -1,5 +1,6 @@
 import ArgumentParser
 import Borealis
+import BorealisRuntime
 import BorealisSimulation
 import Foundation
 import Synchronization
@@ -72,8 +73,9 @@ struct SimulateCommand: ParsableCommand {
     let reports = Mutex<[SimulationReport]>([])
     let (count, first, isVerbose) = (seeds, seed, verbose && seeds == 1)
     let isTerminal = isatty(2) == 1
-    let workers = (0..<min(threads, minutes == nil ? Int(clamping: seeds) : threads)).map { _ in
-      Thread {
+    let width = minutes == nil ? min(threads, Int(clamping: seeds)) : threads
+    let workers = (0..<max(1, width)).map { _ in
+      WorkerThread {
         while true {
           let i = next.wrappingAdd(1, ordering: .relaxed).oldValue
           if let deadline { if ContinuousClock.now >= deadline { return } } else if i >= count { return }
@@ -91,13 +93,7 @@ struct SimulateCommand: ParsableCommand {
         }
       }
     }
-    let finished = workers.map { _ in DispatchSemaphore(value: 0) }
-    for (worker, semaphore) in zip(workers, finished) {
-      worker.stackSize = 16 << 20
-      NotificationCenter.default.addObserver(forName: .NSThreadWillExit, object: worker, queue: nil) { _ in semaphore.signal() }
-      worker.start()
-    }
-    for semaphore in finished { semaphore.wait() }
+    for worker in workers { worker.join() }
     if isTerminal { FileHandle.standardError.write(Data("\r".utf8)) }
     var summary = SimulationCampaign.Summary()
     let all = reports.withLock { $0 }.sorted { $0.seed < $1.seed }
@@ -108,7 +104,7 @@ struct SimulateCommand: ParsableCommand {
   private func huntBugs() throws {
     let (text, found) = PlantedBugCampaign.table(seedsMax: hunt) { line in
       print(line)
-      fflush(stdout)
+      fflush(nil)
     }
     if let output {
       try text.write(toFile: output, atomically: true, encoding: .utf8)
