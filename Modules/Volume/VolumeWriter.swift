@@ -44,6 +44,7 @@ public struct VolumeWriter: ~Copyable, Sendable {
   /// The volume epoch won by this opening.
   public let epoch: VolumeEpoch
   let instance: PeerID
+  let truncationEpoch: VolumeEpoch
   let openedIsNew: Bool
   /// Whether each change is sent as the whole page.
   let wholePages: Bool
@@ -121,7 +122,12 @@ public struct VolumeWriter: ~Copyable, Sendable {
     vdl = opened.vdl
     minReadPoint = opened.vdl
     streamedVDL = opened.vdl
-    groups = opened.groups.map { WriterGroup($0, now: now, plantedBug: configuration.plantedBug) }
+    truncationEpoch = opened.truncation.epoch
+    groups = opened.groups.map {
+      WriterGroup(
+        $0, epoch: opened.epoch, truncationEpoch: opened.truncation.epoch, now: now,
+        plantedBug: configuration.plantedBug)
+    }
     catalog = VolumeCatalog(
       pageSize: configuration.pageSize, extentPages: configuration.extentPages, groupPages: configuration.groupPages)
     cache = PageCache(pageSize: configuration.pageSize, bytes: configuration.cacheBytes)
