@@ -26,7 +26,7 @@ struct SegmentChain: Sendable, Equatable {
   /// Highest record held, linked or not.
   var highest: LSN { islands.reduce(scl) { max($0, $1.last) } }
 
-  /// Adds a record. Records at or below SCL, and those that an island begins or ends with, change nothing.
+  /// Adds a record. Records at or below SCL, and those within an island, change nothing.
   mutating func insert(_ lsn: LSN, previous: LSN) {
     if previous == scl {
       guard lsn > scl else { return }
@@ -37,7 +37,9 @@ struct SegmentChain: Sendable, Equatable {
     guard lsn > scl else { return }
     let at = firstIsland(above: lsn)  // islands[at - 1].first <= lsn < islands[at].first
     if at > 0 {
-      if islands[at - 1].first == lsn || islands[at - 1].last == lsn { return }
+      // Held already: all of the chain between an island's ends is. (A record off it would be void: the live branch is
+      // the higher one.) A second island inside the first would tear it apart when the gap below is filled.
+      if lsn <= islands[at - 1].last { return }
       if islands[at - 1].last == previous {
         islands[at - 1].last = lsn
         if at < islands.count, islands[at].after == lsn {

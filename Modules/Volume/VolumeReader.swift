@@ -144,7 +144,7 @@ public struct VolumeReader: ~Copyable, Sendable {
       return
     }
     if pending.join(page, id: id) { return }
-    pending.begin(page, group: ProtectionGroupID(0), needed: .zero, isAsked: false, id: id)
+    pending.begin(page, group: ProtectionGroupID(0), needed: .zero, askedAt: nil, id: id)
     issueWaitingReads(now: now, into: &e)
   }
   private func refusal(_ page: PageID, _ readPoint: LSN?) -> VolumeError? {
@@ -174,7 +174,7 @@ public struct VolumeReader: ~Copyable, Sendable {
   mutating func issueWaitingReads(now: Instant, into e: inout VolumeEffects) {
     guard phase == .attached else { return }
     var cursor = 0
-    while let waiting = pending.nextReady(vdl: .max, from: &cursor) {
+    while let waiting = pending.nextReady(vdl: .max, askingAt: appliedVDL, from: &cursor) {
       if let group = catalog.group(of: waiting.page), Int(group.value) < groups.count {
         beginRead(waiting.page, group: group, at: appliedVDL, purpose: .head, now: now, into: &e)
       } else if let absent = pending.take(waiting.page) {
@@ -207,7 +207,9 @@ public struct VolumeReader: ~Copyable, Sendable {
       lose("a read point has expired", now: now, into: &e)
       return
     }
-    guard let waiting = pending.take(completion.page) else { return }
+    guard pending.isAwaited(completion.page, at: completion.readPoint),
+      let waiting = pending.take(completion.page)
+    else { return }
     switch completion.result {
     case .failure(let error):
       for id in waiting.ids { e.reads.append(CompletedRead(id: id, result: .failure(error))) }

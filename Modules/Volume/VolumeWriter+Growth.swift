@@ -9,6 +9,8 @@ struct Growth: Sendable {
     case idle
     /// The new group's configuration is on its way to its members.
     case configuring
+    /// The new group is there; group 0 must learn of it.
+    case configured
     /// Group 0 is learning that there is one group more.
     case recording
   }
@@ -17,18 +19,20 @@ struct Growth: Sendable {
   var isNeeded = false
   /// The new group.
   var proposal: GroupConfiguration?
-  /// Nodes that have made durable what this phase is about.
+  /// Nodes that have made the new group's configuration durable.
   var answered: [NodeID] = []
   var lastSent = Instant.zero
   /// Told once that it cannot go on.
   var isStalled = false
 
-  func isDecided(_ configuration: GroupConfiguration) -> Bool {
+  /// Whether the new group's configuration is on a write quorum of its members.
+  var isDecided: Bool {
+    guard let proposal else { return false }
     var set = MemberSet()
     for node in answered {
-      if let member = configuration.index(of: node) { set.insert(MemberSet(member: member)) }
+      if let member = proposal.index(of: node) { set.insert(MemberSet(member: member)) }
     }
-    return configuration.isWriteQuorum(set)
+    return proposal.isWriteQuorum(set)
   }
 }
 
@@ -58,62 +62,60 @@ extension VolumeWriter {
     growth.isStalled = true
     e.events.append(.growthStalled(group, reason: reason))
   }
-  /// Sends what this phase is about to the members that have not answered.
+  /// Sends the new group's configuration to the members that have not answered.
   private mutating func sendGrowth(now: Instant, into e: inout VolumeEffects) {
     growth.lastSent = now
     guard let proposal = growth.proposal else { return }
-    let subject = growth.phase == .recording ? groups[0].configuration : proposal
-    var header = envelope(Int(subject.group.value))
-    header.membershipEpoch = subject.epoch
-    let bytes = Message.configure(subject).encoded(header)
-    for member in subject.members where !growth.answered.contains(member.node) {
+    var header = envelope(Int(proposal.group.value))
+    header.membershipEpoch = proposal.epoch
+    let bytes = Message.configure(proposal).encoded(header)
+    for member in proposal.members where !growth.answered.contains(member.node) {
       e.sends.append(Outgoing(to: .node(member.node), bytes: bytes))
     }
   }
   mutating func tickGrowth(now: Instant, into e: inout VolumeEffects) {
     considerGrowth(now: now, into: &e)
     guard growth.phase != .idle, now.nanoseconds(since: growth.lastSent) >= configuration.resendAfter else { return }
-    sendGrowth(now: now, into: &e)
-  }
-  /// A node has made a configuration durable (or has a superseding one, which it names).
-  mutating func receiveConfigured(
-    _ configured: GroupConfiguration, from node: NodeID, _ header: MessageHeader, now: Instant,
-    into e: inout VolumeEffects
-  ) {
-    guard header.volumeEpoch == epoch, let proposal = growth.proposal else { return }
     switch growth.phase {
     case .idle: return
-    case .configuring:
-      guard configured.group == proposal.group, configured == proposal else { return }
-      note(node)
-      guard growth.isDecided(proposal) else { return }
-      recordGeometry(now: now, into: &e)
-    case .recording:
-      guard configured.group.value == 0, configured.geometry > proposal.group.value else { return }
-      note(node)
-      guard growth.isDecided(groups[0].configuration) else { return }
-      finishGrowth(proposal, now: now, into: &e)
+    case .configuring: sendGrowth(now: now, into: &e)
+    case .configured: recordGeometry(now: now, into: &e)
+    // Group 0's own machine sends and repeats what is proposed.
+    case .recording: return
     }
   }
-  private mutating func note(_ node: NodeID) {
+  /// A node of the group to come has its configuration.
+  mutating func receiveGrowth(
+    _ configured: GroupConfiguration, from node: NodeID, now: Instant, into e: inout VolumeEffects
+  ) {
+    guard let proposal = growth.proposal, growth.phase == .configuring, configured == proposal else { return }
     if !growth.answered.contains(node) { growth.answered.append(node) }
+    guard growth.isDecided else { return }
+    growth.phase = .configured
+    recordGeometry(now: now, into: &e)
   }
+  /// Group 0 is told, unless a change of its members is being decided: then a later tick tries again.
   private mutating func recordGeometry(now: Instant, into e: inout VolumeEffects) {
-    var new = groups[0].configuration
-    new.epoch = new.epoch.next
-    new.proposedBy = epoch
-    new.geometry = UInt32(groups.count + 1)
+    growth.lastSent = now
+    let proposed: Void? = try? groups[0].membership.propose(
+      geometry: UInt32(groups.count + 1), envelope: envelope(0), now: now, into: &e.sends)
+    guard proposed != nil else { return }
     growth.phase = .recording
-    growth.answered.removeAll()
-    // Members and rules stay: records may go out at the new epoch at once.
-    adopt(new, now: now, into: &e)
-    sendGrowth(now: now, into: &e)
+    adoptCounted(0, now: now, into: &e)
+  }
+  /// Something was decided for group 0: perhaps that there is one group more.
+  mutating func considerEndOfGrowth(now: Instant, into e: inout VolumeEffects) {
+    guard growth.phase == .recording, let proposal = growth.proposal,
+      groups[0].membership.decided.geometry > proposal.group.value
+    else { return }
+    finishGrowth(proposal, now: now, into: &e)
   }
   private mutating func finishGrowth(_ proposal: GroupConfiguration, now: Instant, into e: inout VolumeEffects) {
     growth = Growth()
     groups.append(
       WriterGroup(
-        OpenedGroup(configuration: proposal, tail: .zero, scls: []), now: now, plantedBug: configuration.plantedBug))
+        OpenedGroup(configuration: proposal, tail: .zero, scls: []), epoch: epoch, truncationEpoch: truncationEpoch,
+        now: now, plantedBug: configuration.plantedBug))
     e.events.append(.grown(proposal.group))
     tellReaders([groups[0].configuration, proposal], into: &e)
     if isBlocked {

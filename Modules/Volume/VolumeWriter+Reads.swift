@@ -54,7 +54,7 @@ extension VolumeWriter {
     }
     if pending.join(page, id: id) { return }
     let needed = blind[page] ?? .zero
-    pending.begin(page, group: group, needed: needed, isAsked: needed <= vdl, id: id)
+    pending.begin(page, group: group, needed: needed, askedAt: needed <= vdl ? vdl : nil, id: id)
     if needed <= vdl { beginRead(page, group: group, at: vdl, purpose: .head, now: now, into: &e) }
   }
   private func check(_ readPoint: LSN, page: PageID) throws(VolumeError) {
@@ -81,7 +81,7 @@ extension VolumeWriter {
   /// Pages whose last change VDL has reached.
   mutating func issueWaitingReads(now: Instant, into e: inout VolumeEffects) {
     var cursor = 0
-    while let waiting = pending.nextReady(vdl: vdl, from: &cursor) {
+    while let waiting = pending.nextReady(vdl: vdl, askingAt: vdl, from: &cursor) {
       beginRead(waiting.page, group: waiting.group, at: vdl, purpose: .head, now: now, into: &e)
     }
   }
@@ -112,13 +112,16 @@ extension VolumeWriter {
     _ completion: SegmentReads.Completion, now: Instant, into e: inout VolumeEffects
   ) {
     let page = completion.page
+    // A whole new version may have come in between: then there is nothing to do, and what is waited for now is another
+    // image.
+    guard pending.isAwaited(page, at: completion.readPoint) else { return }
     if case .failure(let error) = completion.result, error.code == .readPointTooOld, !fenced {
       // VDL has moved on since: the head is read anew.
-      guard let group = catalog.group(of: page), pending.contains(page) else { return }
+      guard let group = catalog.group(of: page) else { return }
+      pending.askAgain(page, at: vdl)
       beginRead(page, group: group, at: vdl, purpose: .head, now: now, into: &e)
       return
     }
-    // A whole new version may have come in between: then there is nothing to do.
     guard let waiting = pending.take(page) else { return }
     switch completion.result {
     case .failure(let error):

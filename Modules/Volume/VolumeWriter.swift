@@ -44,6 +44,7 @@ public struct VolumeWriter: ~Copyable, Sendable {
   /// The volume epoch won by this opening.
   public let epoch: VolumeEpoch
   let instance: PeerID
+  let truncationEpoch: VolumeEpoch
   let openedIsNew: Bool
   /// Whether each change is sent as the whole page.
   let wholePages: Bool
@@ -98,6 +99,8 @@ public struct VolumeWriter: ~Copyable, Sendable {
   var planned: [Int32] = []
   var newEntries: [Int] = []
   var touched: [Int] = []
+  /// Pages of the mini-transaction under way that reads wait for, and that are in the cache now.
+  var landed: [PageID] = []
   var scratch: [UInt8] = []
   var counters = VolumeWriterStatistics()
 
@@ -121,7 +124,12 @@ public struct VolumeWriter: ~Copyable, Sendable {
     vdl = opened.vdl
     minReadPoint = opened.vdl
     streamedVDL = opened.vdl
-    groups = opened.groups.map { WriterGroup($0, now: now, plantedBug: configuration.plantedBug) }
+    truncationEpoch = opened.truncation.epoch
+    groups = opened.groups.map {
+      WriterGroup(
+        $0, epoch: opened.epoch, truncationEpoch: opened.truncation.epoch, now: now,
+        plantedBug: configuration.plantedBug)
+    }
     catalog = VolumeCatalog(
       pageSize: configuration.pageSize, extentPages: configuration.extentPages, groupPages: configuration.groupPages)
     cache = PageCache(pageSize: configuration.pageSize, bytes: configuration.cacheBytes)

@@ -23,7 +23,10 @@ struct WriterMember: Sendable {
 
 /// One protection group as the writer sees it.
 struct WriterGroup: ReadableGroup, Sendable {
+  /// What acks are counted by and requests name: `membership.counted`, as last adopted.
   private(set) var configuration: GroupConfiguration
+  /// Changes of the members and rules.
+  var membership: GroupMembership
   private(set) var quorum: QuorumTable
   /// By member index.
   private(set) var members: [WriterMember]
@@ -48,8 +51,12 @@ struct WriterGroup: ReadableGroup, Sendable {
   var lastToldAt: Instant
   private let plantedBug: PlantedBug?
 
-  init(_ opened: OpenedGroup, now: Instant, plantedBug: PlantedBug?) {
+  init(
+    _ opened: OpenedGroup, epoch: VolumeEpoch, truncationEpoch: VolumeEpoch, now: Instant, plantedBug: PlantedBug?
+  ) {
     configuration = opened.configuration
+    membership = GroupMembership(
+      opened.configuration, epoch: epoch, truncationEpoch: truncationEpoch, plantedBug: plantedBug)
     self.plantedBug = plantedBug
     quorum = QuorumTable(opened.configuration, plantedBug: plantedBug)
     members = opened.configuration.members.map { _ in WriterMember(since: .zero) }

@@ -2,7 +2,7 @@ import BorealisCore
 import BorealisWire
 
 /// A segment that never fails: keeps every record, and answers by applying all of them.
-struct ModelSegment {
+struct PerfectSegment {
   struct Record {
     var header: RecordHeader
     var payload: [UInt8]
@@ -37,11 +37,11 @@ struct ModelSegment {
 }
 
 /// A storage node that never fails, by the same messages as a real one.
-struct ModelNode {
+struct PerfectNode {
   let id: NodeID
   let pageSize: Int
   var epoch = VolumeEpoch.zero
-  var segments: [ProtectionGroupID: ModelSegment] = [:]
+  var segments: [ProtectionGroupID: PerfectSegment] = [:]
   /// What no node should ever see: two records with one LSN, malformed records.
   var complaints: [String] = []
   var readsServed = 0
@@ -67,7 +67,7 @@ struct ModelNode {
       if let old = segments[header.group] {
         if configuration.supersedes(old.configuration) { segments[header.group]?.configuration = configuration }
       } else {
-        segments[header.group] = ModelSegment(configuration: configuration)
+        segments[header.group] = PerfectSegment(configuration: configuration)
       }
       return segments[header.group].map { answer(.configured($0.configuration)) }
     }
@@ -112,6 +112,12 @@ struct ModelNode {
       var trimmed = image
       while trimmed.last == 0 { trimmed.removeLast() }
       return answer(.pageImage(request: request, lsn: lsn, image: trimmed))
+    case .statusRequest:
+      return answer(
+        .status(
+          SegmentStatus(
+            scl: segment.scl, gcPoint: .zero, knownVDL: segment.vdl, minReadPoint: segment.minReadPoint,
+            truncationEpoch: .zero)))
     default:
       complaints.append("message kind \(message.kind)")
       return nil
