@@ -30,7 +30,7 @@ struct PageCache: ~Copyable, @unchecked Sendable {
   /// Frames looked at for one eviction: bounds the time of a commit where nearly all pages are dirty.
   private static let scanMax = 256
 
-  /// A cache of as many pages as fit into `bytes`, at least 8. Memory is touched only as pages come.
+  /// A cache of as many pages as fit into `bytes`, at least 8; memory is touched only as pages come.
   init(pageSize: Int, bytes: Int) {
     self.pageSize = pageSize
     capacity = max(8, bytes / pageSize)

@@ -69,13 +69,6 @@ struct PendingPages: Sendable {
     free.append(at)
     return entry
   }
-  /// Asks again later: the page waits until VDL reaches `needed`.
-  mutating func wait(_ page: PageID, until needed: LSN) {
-    guard let at = places[page], pages[at].isAsked else { return }
-    pages[at].isAsked = false
-    pages[at].needed = needed
-    waitingCount += 1
-  }
   /// The next page that waited for this VDL; marks it as asked for.
   mutating func nextReady(vdl: LSN, from cursor: inout Int) -> Page? {
     guard waitingCount > 0 else { return nil }
@@ -88,6 +81,16 @@ struct PendingPages: Sendable {
       return pages[at]
     }
     return nil
+  }
+  /// Makes every page wait again: what was asked is not wanted any more, and queued changes are moot.
+  mutating func resetAll() {
+    waitingCount = 0
+    for at in pages.indices where pages[at].isUsed {
+      pages[at].isAsked = false
+      pages[at].needed = .zero
+      pages[at].changes.removeAll()
+      waitingCount += 1
+    }
   }
   /// Takes everything out, in the order of the slots.
   mutating func takeAll() -> [Page] {

@@ -28,7 +28,7 @@ struct QuorumTable: Sendable {
     bits.isEmpty ? evaluate(set) : bits[Int(set.rawValue) >> 6] >> (UInt64(set.rawValue) & 63) & 1 == 1
   }
 
-  /// PGCL: the highest L such that the members with `SCL >= L` are a write quorum. Source: P18 §2.3.
+  /// PGCL: the highest L such that the members with `SCL >= L` are a write quorum (P18 §2.3).
   func completeLSN(_ scls: [LSN]) -> LSN {
     // Highest SCL first, one member at a time: the one that makes the set a quorum has the answer.
     var set = MemberSet()

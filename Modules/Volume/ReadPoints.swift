@@ -57,7 +57,7 @@ struct TailHistory: Sendable {
 
   init(_ tail: LSN) { current = tail }
 
-  /// A record of the group has come to lie at or below VDL. `points` hold only LSNs below it.
+  /// A record of the group has come to lie at or below VDL; `points` hold only LSNs below it.
   mutating func advance(to lsn: LSN, points: borrowing ReadPoints) {
     if let highest = points.highest {
       if highest >= current { older.append(current) }

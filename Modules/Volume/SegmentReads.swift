@@ -52,7 +52,7 @@ struct SegmentReads: Sendable {
     /// Smoothed, in nanoseconds.
     var smoothed: UInt64
   }
-  private let envelope: MessageHeader
+  private var envelope: MessageHeader
   private let timeout: UInt64
   private let hedgeAfter: UInt64
   /// By request number, which grows.
@@ -75,6 +75,8 @@ struct SegmentReads: Sendable {
     nextRequest = firstRequest
   }
   var count: Int { pending.count }
+  /// A reader learns the volume epoch when it attaches.
+  mutating func setEpoch(_ epoch: VolumeEpoch) { envelope.volumeEpoch = epoch }
 
   private func position(_ request: UInt64) -> Int? {
     var (low, high) = (0, pending.count)
@@ -217,10 +219,16 @@ struct SegmentReads: Sendable {
     }
   }
 
-  /// Ends every read with an error.
-  mutating func failAll(_ code: VolumeError.Code) -> [Completion] {
-    let ended = pending
+  /// Ends every read with an error, or only those for the cache and the catalog.
+  mutating func failAll(_ code: VolumeError.Code, keepingPoints: Bool = false) -> [Completion] {
+    var ended = pending
     pending.removeAll()
+    if keepingPoints {
+      for read in ended {
+        if case .point = read.purpose { pending.append(read) }
+      }
+      ended.removeAll { if case .point = $0.purpose { true } else { false } }
+    }
     return ended.map {
       Completion(
         purpose: $0.purpose, page: $0.page, readPoint: $0.readPoint,

@@ -91,7 +91,7 @@ struct VolumeCatalog: Sendable {
 
   // MARK: Room
 
-  /// Extents that a group can hold. Group 0 also holds the catalog.
+  /// Extents that a group can hold: fewer in group 0, which also holds the catalog.
   func capacity(of group: Int) -> Int {
     let extents = max(1, Int(groupPages / extentPages))
     return group == 0 ? max(1, extents - max(1, extents / 20)) : extents
@@ -282,7 +282,11 @@ struct VolumeCatalog: Sendable {
   }
   /// Applies a record of object 0: how a reader follows the writer's catalog.
   mutating func apply(_ record: RecordHeader, payload: UnsafeRawBufferPointer) throws(DecodeError) {
-    guard record.page.index > 0 else { return }
+    if record.page.index == 0 {
+      let bytes = Array(payload) + [UInt8](repeating: 0, count: max(0, VolumeCatalog.superblockSize - payload.count))
+      _ = try bytes.withUnsafeBytesTyped { raw throws(DecodeError) in try load(superblock: raw) }
+      return
+    }
     let first = Int(record.page.index - 1) * entriesPerPage
     switch record.kind {
     case .discard: throw DecodeError(.invalidField, "catalog.record")

@@ -17,7 +17,9 @@ extension VolumeWriter {
     return s
   }
 
-  /// Which invariants do not hold, by number; empty when all do. Costs as much as there is in flight.
+  /// Which invariants do not hold, by number; empty when all do.
+  ///
+  /// Costs as much as there is in flight.
   public func checkInvariants() -> [String] {
     var problems: [String] = []
     if !(minReadPoint <= vdl && vdl <= vcl) {

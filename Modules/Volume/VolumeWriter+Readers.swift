@@ -15,6 +15,8 @@ extension VolumeWriter {
         readers[i].applied = max(readers[i].applied, min(applied, vdl))
         readers[i].deadline = now.advanced(byNanoseconds: configuration.readerDeadline)
         updateMinReadPoint()
+        // It may have missed the last word.
+        if applied < vdl { send(.vdlAdvanced(vdl: vdl), to: peer, into: &e) }
         return
       }
       send(.detached, to: peer, into: &e)

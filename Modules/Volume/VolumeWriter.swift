@@ -101,7 +101,7 @@ public struct VolumeWriter: ~Copyable, Sendable {
   var scratch: [UInt8] = []
   var counters = VolumeWriterStatistics()
 
-  /// Takes an opened volume over. `instance` is the name under which nodes and readers answer.
+  /// Takes an opened volume over, under the name `instance`, to which nodes and readers answer.
   public init(
     opened: OpenedVolume, configuration: VolumeWriterConfiguration, instance: PeerID, now: Instant
   ) {

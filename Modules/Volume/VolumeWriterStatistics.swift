@@ -1,4 +1,4 @@
-/// What a writer has done since it was opened. Counts, and bytes where the name says so.
+/// What a writer has done since it was opened: counts, and bytes where the name says so.
 public struct VolumeWriterStatistics: Sendable, Hashable {
   /// Mini-transactions committed.
   public var commits: UInt64 = 0

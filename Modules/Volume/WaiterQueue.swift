@@ -10,7 +10,7 @@ struct WaiterQueue: Sendable {
 
   var count: Int { queue.count }
   var isEmpty: Bool { queue.isEmpty }
-  /// Adds a waiter. Nearly always the newest LSN comes last, so that nothing has to move.
+  /// Adds a waiter: nearly always the newest LSN comes last, so that nothing has to move.
   mutating func insert(_ lsn: LSN, id: WaiterID) {
     queue.append(Waiter(lsn: lsn, id: id))
     var at = queue.count - 1
