@@ -14,8 +14,13 @@ struct Fold: Sendable {
   /// Pages with such records of younger chunks: gcPoint will pass those records, so they are folded too.
   var stragglers: [(group: ProtectionGroupID, page: PageID)] = []
   var straggler = 0
+  /// Whether the chunk goes when its pages are installed. Not so where tail segments still need its records: then only
+  /// gcPoints rise, so that tail segments elsewhere can drop theirs.
+  var retires = true
   /// Whether all pages are staged or installed, and the chunk goes with the next job.
   var isRetiring = false
+  /// Whether all pages are staged, of a chunk that stays.
+  var isStaged = false
 }
 
 extension StorageNode {
@@ -31,28 +36,64 @@ extension StorageNode {
     return min(point, segment.heldBaseline(now: now))
   }
 
-  /// The oldest sealed chunk, if all that is in it may be folded.
-  func chunkToFold(now: Instant) -> ChunkSummary? {
+  /// The next chunk to fold, and whether it may be retired too.
+  ///
+  /// Normally the oldest sealed one, whole. Where tail segments of this node still need its records, the first that has
+  /// something to fold for the full ones: else nodes that are full for one group and tail for another would wait for
+  /// each other for ever.
+  func chunkToFold(now: Instant) -> (chunk: ChunkSummary, retires: Bool)? {
     guard configuration.isCoalescing, diskTrouble == nil, let oldest = store.log.oldestSealed else { return nil }
     // Load-shy: commits first, unless the log is filling up.
     if stagedBytes > configuration.stagedLimit / 4, store.log.fullness < 50 { return nil }
-    for span in oldest.groups {
-      guard let i = index(of: span.group) else { continue }
-      if segments[i].isHydrating || segments[i].needsRebuild { return nil }
-      guard isCurrent(volumeEpoch, segments[i]) else { return nil }
-      if span.maxLSN > max(coalescePoint(i, now: now), segments[i].gcPoint) { return nil }
+    guard mayFold(oldest, now: now) else { return nil }
+    if mayDropTails(oldest, now: now) { return (oldest, true) }
+    for chunk in store.log.sealedChunks where hasPagesToFold(chunk) {
+      return mayFold(chunk, now: now) ? (chunk, false) : nil
     }
-    return oldest
+    return nil
+  }
+
+  /// Whether everything of the full segments in the chunk may be folded.
+  private func mayFold(_ chunk: ChunkSummary, now: Instant) -> Bool {
+    for span in chunk.groups {
+      guard let i = index(of: span.group) else { continue }
+      if segments[i].isHydrating || segments[i].needsRebuild { return false }
+      guard isCurrent(volumeEpoch, segments[i]) else { return false }
+      guard segments[i].kind == .full else { continue }
+      if span.maxLSN > max(coalescePoint(i, now: now), segments[i].gcPoint) { return false }
+    }
+    return true
+  }
+  /// Whether the tail segments need none of the chunk's records.
+  private func mayDropTails(_ chunk: ChunkSummary, now: Instant) -> Bool {
+    for span in chunk.groups {
+      guard let i = index(of: span.group), segments[i].kind == .tail else { continue }
+      if span.maxLSN > max(coalescePoint(i, now: now), segments[i].gcPoint) { return false }
+    }
+    return true
+  }
+  private func hasPagesToFold(_ chunk: ChunkSummary) -> Bool {
+    chunk.groups.contains { span in
+      index(of: span.group).map { segments[$0].kind == .full && span.maxLSN > segments[$0].gcPoint } ?? false
+    }
   }
 
   /// Stages as much of a fold as one job may write.
   mutating func foldStep(now: Instant) {
     canFold = false
     if fold == nil {
-      guard let chunk = chunkToFold(now: now) else { return }
+      guard let (chunk, retires) = chunkToFold(now: now) else { return }
       fold = begin(chunk)
+      fold?.retires = retires
     }
     guard var current = fold, !current.isRetiring else { return }
+    if current.isStaged {
+      // Nothing is under way any more, and nothing failed: all its pages are installed.
+      fold = nil
+      raiseGCPoints(current)
+      canFold = chunkToFold(now: now) != nil
+      return
+    }
     var budget = StorageNodeLimits.coalescePages
     while true {
       let before = current.cursor
@@ -103,8 +144,14 @@ extension StorageNode {
       }
     }
     // A peer may have begun to copy a baseline meanwhile: what is folded stays, the chunk too.
-    guard let chunk = chunkToFold(now: now), chunk.sequence == current.sequence else {
+    guard let (chunk, retires) = chunkToFold(now: now), chunk.sequence == current.sequence else {
       fold = nil
+      return
+    }
+    guard current.retires, retires else {
+      current.retires = false
+      current.isStaged = true
+      fold = current
       return
     }
     // SCL must not rest on records that are about to go: durable first, because facts go before pages.
@@ -212,6 +259,16 @@ extension StorageNode {
     return isStaged
   }
 
+  /// What a fold has brought into pages is no longer needed from the log; of a chunk that stays, the tail segments' is.
+  private mutating func raiseGCPoints(_ fold: Fold) {
+    for point in fold.points {
+      guard let i = index(of: point.group), point.through > segments[i].gcPoint else { continue }
+      guard fold.retires || segments[i].kind == .full else { continue }
+      segments[i].gcPoint = point.through
+      recordFacts(i)
+    }
+  }
+
   /// A background job has ended.
   mutating func ended(_ outcome: BackgroundOutcome, now: Instant, into out: inout [Outgoing]) {
     guard outcome.kind == .pages else { return }
@@ -222,11 +279,7 @@ extension StorageNode {
     } else if let current = fold, current.isRetiring, outcome.retired.contains(current.sequence) {
       fold = nil
       counters.chunksRetired += 1
-      for point in current.points {
-        guard let i = index(of: point.group), point.through > segments[i].gcPoint else { continue }
-        segments[i].gcPoint = point.through
-        recordFacts(i)
-      }
+      raiseGCPoints(current)
       canFold = chunkToFold(now: now) != nil
     }
     continueHydration(now: now, into: &out)
