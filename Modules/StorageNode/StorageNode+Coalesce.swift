@@ -9,11 +9,10 @@ struct Fold: Sendable {
   var sequence: UInt64
   var cursor = 0
   /// For each group: up to where its pages are brought. Every record of the chunk is at or below, and so may be
-  /// records of younger chunks that came out of order.
+  /// records of younger chunks that came out of order: they are folded too, because gcPoint says that all is.
   var points: [(group: ProtectionGroupID, through: LSN)]
-  /// Pages with such records of younger chunks: gcPoint will pass those records, so they are folded too.
-  var stragglers: [(group: ProtectionGroupID, page: PageID)] = []
-  var straggler = 0
+  /// How far those strays have been looked for: which of `points`, and up to which record.
+  var stray = (point: 0, after: LSN.zero)
   /// Whether the chunk goes when its pages are installed. Not so where tail segments still need its records: then only
   /// gcPoints rise, so that tail segments elsewhere can drop theirs.
   var retires = true
@@ -124,25 +123,7 @@ extension StorageNode {
         return
       }
     }
-    while current.straggler < current.stragglers.count {
-      let (group, id) = current.stragglers[current.straggler]
-      guard budget > 0 else {
-        fold = current
-        return
-      }
-      current.straggler += 1
-      guard let i = index(of: group), let point = current.points.first(where: { $0.group == group }) else { continue }
-      switch foldPage(i, id, through: point.through, chunk: current.sequence) {
-      case .done: budget -= 1
-      case .noRoom:
-        current.straggler -= 1
-        fold = current
-        return
-      case .failed:
-        fold = nil
-        return
-      }
-    }
+    guard foldStrays(&current, &budget) else { return }
     // A peer may have begun to copy a baseline meanwhile: what is folded stays, the chunk too.
     guard let (chunk, retires) = chunkToFold(now: now), chunk.sequence == current.sequence else {
       fold = nil
@@ -154,16 +135,27 @@ extension StorageNode {
       fold = current
       return
     }
-    // SCL must not rest on records that are about to go: durable first, because facts go before pages.
-    for point in current.points { if let i = index(of: point.group) { recordFacts(i) } }
     store.stageRetire(current.sequence)
     current.isRetiring = true
     fold = current
   }
 
+  /// What segments must remember once the chunk is retired: goes with it, both or neither, so that neither SCL rests on
+  /// records that are gone nor gcPoint promises records that are gone.
+  func factsOfRetiring() -> [JournalFact] {
+    guard let fold, fold.isRetiring else { return [] }
+    var result: [JournalFact] = []
+    for point in fold.points {
+      guard let i = index(of: point.group) else { continue }
+      var facts = facts(of: segments[i])
+      facts.gcPoint = max(facts.gcPoint, point.through)
+      result.append(.segment(facts))
+    }
+    return result
+  }
+
   private mutating func begin(_ chunk: ChunkSummary) -> Fold? {
     var points: [(group: ProtectionGroupID, through: LSN)] = []
-    var stragglers: [(group: ProtectionGroupID, page: PageID)] = []
     for span in chunk.groups {
       guard let i = index(of: span.group) else { continue }
       // The last record, not the highest LSN: the gcPoint to come is a link of the chain.
@@ -171,26 +163,53 @@ extension StorageNode {
       do throws(StorageBackendError) { last = try store.log.last(of: span.group, atOrBelow: span.maxLSN) } catch {
         return nil
       }
-      let through = max(last?.lsn ?? .zero, segments[i].gcPoint)
-      points.append((span.group, through))
-      guard segments[i].kind == .full, through > segments[i].gcPoint else { continue }
-      entries.removeAll(keepingCapacity: true)
-      do throws(StorageBackendError) {
-        try store.log.records(
-          of: span.group, after: segments[i].gcPoint, through: through, limit: .max, into: &entries)
-      } catch {
-        return nil
-      }
-      // Normally the chunk's own records and no others.
-      if entries.count > Int(span.count) || entries.contains(where: { store.log.chunk(at: $0.position) != chunk.sequence }) {
-        for entry in entries where store.log.chunk(at: entry.position) != chunk.sequence {
-          if stragglers.last?.page != entry.page || stragglers.last?.group != span.group {
-            stragglers.append((span.group, entry.page))
+      points.append((span.group, max(last?.lsn ?? .zero, segments[i].gcPoint)))
+    }
+    return Fold(sequence: chunk.sequence, points: points)
+  }
+
+  /// Folds the pages of records at or below the fold's points that stand in other chunks. False when the job is full or
+  /// the fold was given up.
+  private mutating func foldStrays(_ current: inout Fold, _ budget: inout Int) -> Bool {
+    while current.stray.point < current.points.count {
+      let (group, through) = current.points[current.stray.point]
+      foldEntries.removeAll(keepingCapacity: true)
+      if let i = index(of: group), segments[i].kind == .full,
+        store.log.hasRecords(of: group, atOrBelow: through, outside: current.sequence)
+      {
+        do throws(StorageBackendError) {
+          try store.log.records(
+            of: group, after: max(segments[i].gcPoint, current.stray.after), through: through,
+            limit: StorageNodeLimits.strayRecords, into: &foldEntries)
+        } catch {
+          fold = nil
+          return false
+        }
+        for k in foldEntries.indices {
+          let entry = foldEntries[k]
+          if !store.log.isIn(entry, chunk: current.sequence) {
+            guard budget > 0 else {
+              fold = current
+              return false
+            }
+            switch foldPage(i, entry.page, through: through, chunk: current.sequence) {
+            case .done: budget -= 1
+            case .noRoom:
+              fold = current
+              return false
+            case .failed:
+              fold = nil
+              return false
+            }
           }
+          current.stray.after = entry.lsn
         }
       }
+      if foldEntries.count < StorageNodeLimits.strayRecords {
+        current.stray = (current.stray.point + 1, .zero)
+      }
     }
-    return Fold(sequence: chunk.sequence, points: points, stragglers: stragglers)
+    return true
   }
 
   private enum FoldOutcome { case done, noRoom, failed }
@@ -279,9 +298,28 @@ extension StorageNode {
     } else if let current = fold, current.isRetiring, outcome.retired.contains(current.sequence) {
       fold = nil
       counters.chunksRetired += 1
-      raiseGCPoints(current)
+      for point in current.points {
+        guard let i = index(of: point.group), point.through > segments[i].gcPoint else { continue }
+        segments[i].gcPoint = point.through
+      }
       canFold = chunkToFold(now: now) != nil
     }
     continueHydration(now: now, into: &out)
+  }
+}
+
+extension LogStore {
+  /// Whether another chunk than `sequence` spans LSNs of the group at or below `bound`; cheap, may say yes for nothing.
+  func hasRecords(of group: ProtectionGroupID, atOrBelow bound: LSN, outside sequence: UInt64) -> Bool {
+    for chunk in chunks where chunk.sequence != sequence {
+      if let part = chunk.group(group), part.minLSN <= bound { return true }
+    }
+    guard let run = index.run(of: group) else { return false }
+    return index.runs[run].minLSN <= bound
+  }
+  /// Whether the record stands in that chunk.
+  func isIn(_ entry: RecordEntry, chunk sequence: UInt64) -> Bool {
+    let slot = Int(entry.position / UInt64(chunkSize))
+    return slot < slotSequence.count && slotSequence[slot] == sequence
   }
 }
