@@ -6,9 +6,13 @@ import BorealisWire
 package struct NodeStoreConfiguration: Sendable, Hashable {
   /// Bytes of a page, the same for the whole volume.
   package var pageSize: Int
-  /// Bytes of a chunk of the log; raised to what the largest record needs, rounded up to 4 KiB. Fixed when formatted.
+  /// Bytes of a chunk of the log; raised to what the largest record needs, rounded up to 4 KiB.
+  ///
+  /// Fixed when the backend is formatted.
   package var chunkSize: Int
-  /// Bytes that the log may take; at least four chunks. A further eighth (at least two chunks) is kept for `.repair`.
+  /// Bytes that the log may take; at least four chunks.
+  ///
+  /// A further eighth (at least two chunks) is kept for `.repair`.
   package var logLimit: UInt64
   /// Bytes of indexes of sealed chunks kept in memory.
   package var indexMemory: Int
@@ -81,7 +85,9 @@ package struct BackgroundOutcome: Sendable, Hashable {
   }
   /// Which work it was.
   package var kind: Kind
-  /// Whether it succeeded. Failed facts stay queued and seals are tried again; page installs and retirements of a
+  /// Whether it succeeded.
+  ///
+  /// Failed facts stay queued and seals are tried again; page installs and retirements of a
   /// failed job are forgotten: stage them again (installs are idempotent).
   package var succeeded: Bool
   /// Pages installed, replaced or dropped.
@@ -92,9 +98,9 @@ package struct BackgroundOutcome: Sendable, Hashable {
   package var retired: [UInt64] = []
 }
 
-/// The durable state of one storage node: log, journal, pages. Knows nothing of quorums.
+/// The durable state of one storage node: log, journal, pages.
 ///
-/// Reads go to the backend at once; everything written comes out as operations, in two lanes. In each lane at most one
+/// Knows nothing of quorums. Reads go to the backend at once; everything written comes out as operations, in two lanes. In each lane at most one
 /// job is under way: `next…` gives nil until `end…` has been called for it.
 ///
 ///     log lane        nextFlush() -> operations; endFlush(succeeded:) -> FlushedBlock; insert(...) each; recycle(block)
@@ -170,7 +176,9 @@ package struct NodeStore: ~Copyable, Sendable {
 
   /// The facts that are durable: epoch, configurations, truncation list, retention, segment facts.
   package var state: JournalState { journal.state }
-  /// Queues a fact for the journal; returns its ticket. It is durable when `durableTicket` has reached the ticket, and
+  /// Queues a fact for the journal; returns its ticket.
+  ///
+  /// It is durable when `durableTicket` has reached the ticket, and
   /// only then shows in `state`. All facts queued when a job begins become durable together or not at all. A durable
   /// truncation list becomes `log.truncation` by itself.
   package mutating func record(_ fact: JournalFact) -> UInt64 {
@@ -192,26 +200,34 @@ package struct NodeStore: ~Copyable, Sendable {
   /// Everything staged (as far as it fits in the chunk) as one flush block; nil when nothing is staged, a flush is under
   /// way, or the log has no free slot.
   package mutating func nextFlush(knownVDL: LSN) -> [StorageOperation]? { log.beginFlush(knownVDL: knownVDL) }
-  /// Ends the flush. On success insert the records that you accept, *then* `recycle` the block, before the next
+  /// Ends the flush.
+  ///
+  /// On success insert the records that you accept, *then* `recycle` the block, before the next
   /// `nextFlush`. On failure the block's records are dropped (its tickets will never be durable).
   package mutating func endFlush(succeeded: Bool) -> FlushedBlock { log.endFlush(succeeded: succeeded) }
 
   // MARK: Background lane
 
-  /// Stages a new version of a page for the next background job. `image` may leave trailing zeros out; nil: the page is
+  /// Stages a new version of a page for the next background job.
+  ///
+  /// `image` may leave trailing zeros out; nil: the page is
   /// absent from `lsn` on (a tombstone). Returns false when enough is staged or the pages of a job are under way: then
   /// run the job first. Versions that neither are the newest nor visible at a pin are freed by the same job; a version
   /// of the same LSN is replaced (that is how damage is repaired).
   package mutating func stagePage(
     _ group: ProtectionGroupID, _ page: PageID, lsn: LSN, image: UnsafeRawBufferPointer?, pins: [LSN]
   ) -> Bool { pages.stage(group, page, lsn: lsn, image: image, pins: pins) }
-  /// Stages the removal of every version of a page, pinned or not. Only correct where no pin needs one and no record of
+  /// Stages the removal of every version of a page, pinned or not.
+  ///
+  /// Only correct where no pin needs one and no record of
   /// the page at or below the discard is left in other chunks (see `LogStore.hasRecords`); else stage a tombstone.
   /// Returns false as `stagePage` does.
   package mutating func stageDrop(_ group: ProtectionGroupID, _ page: PageID) -> Bool {
     pages.stageDrop(group, page)
   }
-  /// Frees a sealed chunk together with the pages staged so far (one journal append: both or neither). Forgotten, like
+  /// Frees a sealed chunk together with the pages staged so far (one journal append: both or neither).
+  ///
+  /// Forgotten, like
   /// the pages, when that job or a pages job under way fails.
   package mutating func stageRetire(_ sequence: UInt64) {
     if log.isSealed(sequence), !retires.contains(sequence) { retires.append(sequence) }
@@ -221,7 +237,9 @@ package struct NodeStore: ~Copyable, Sendable {
   /// Lets work that failed be tried again.
   package mutating func retryBackground() { waiting = 0 }
 
-  /// What is wrong in the structures; empty when nothing is. Walks everything: for tests and the simulator.
+  /// What is wrong in the structures; empty when nothing is.
+  ///
+  /// Walks everything: for tests and the simulator.
   package func checkInvariants() -> [String] {
     var wrong = log.checkInvariants() + pages.table.checkInvariants()
     let sealed = log.chunks.filter(\.isSealed).map(\.sequence)

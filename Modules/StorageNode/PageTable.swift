@@ -17,6 +17,32 @@ struct PageTable: Sendable {
     /// The next older version.
     var older: UInt32 = PageTable.none
   }
+  /// The slots, in pieces: an array that doubles would hold half as much again for nothing, and copy itself.
+  private struct SlotList: Sendable {
+    private static let bits = 12
+    private var pieces: [[Slot]] = []
+    private(set) var count = 0
+
+    var last: Slot? { count == 0 ? nil : self[count - 1] }
+    subscript(_ i: Int) -> Slot {
+      get { pieces[i >> Self.bits][i & (1 << Self.bits - 1)] }
+      _modify { yield &pieces[i >> Self.bits][i & (1 << Self.bits - 1)] }
+    }
+    mutating func append(_ slot: Slot) {
+      if count & (1 << Self.bits - 1) == 0 {
+        var piece: [Slot] = []
+        piece.reserveCapacity(1 << Self.bits)
+        pieces.append(piece)
+      }
+      pieces[pieces.count - 1].append(slot)
+      count += 1
+    }
+    mutating func removeLast() {
+      pieces[pieces.count - 1].removeLast()
+      if pieces[pieces.count - 1].isEmpty { pieces.removeLast() }
+      count -= 1
+    }
+  }
   private struct Space: Hashable, Sendable {
     var group: ProtectionGroupID
     var object: ObjectID
@@ -32,7 +58,7 @@ struct PageTable: Sendable {
   /// Allocated, and not installed yet.
   private static let taken = UInt32.max - 1
 
-  private var slots: [Slot] = []
+  private var slots = SlotList()
   private var table = [UInt32](repeating: PageTable.none, count: 64)
   private var spaces: [Space] = []
   /// Only looked up in, never iterated.
@@ -148,7 +174,7 @@ struct PageTable: Sendable {
     let number = Int(page.slot)
     if slots.count <= number {
       // In replay; `finishReplay` finds the free ones.
-      slots.append(contentsOf: repeatElement(Slot(), count: number + 1 - slots.count))
+      while slots.count <= number { slots.append(Slot()) }
     }
     if contents(page.slot) == page { return }
     remove(page.slot)
@@ -242,7 +268,7 @@ struct PageTable: Sendable {
     var end = slots.count
     while end > 0, slots[end - 1].space == Self.free { end -= 1 }
     guard slots.count - end >= max(1, least) else { return false }
-    slots.removeLast(slots.count - end)
+    while slots.count > end { slots.removeLast() }
     freeSlots.removeAll { Int($0) >= end }
     return true
   }
@@ -290,7 +316,8 @@ struct PageTable: Sendable {
       }
     }
     var (used, free) = (0, 0)
-    for slot in slots {
+    for i in 0..<slots.count {
+      let slot = slots[i]
       if slot.space == Self.free { free += 1 } else if slot.space != Self.taken { used += 1 }
     }
     if heads != pageCount { wrong.append("pages: \(heads) heads of \(pageCount)") }

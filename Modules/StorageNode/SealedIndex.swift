@@ -1,8 +1,9 @@
 import BorealisCore
 import BorealisWire
 
-/// A set of pages that may say "perhaps" wrongly (about 1 in 400), never "no": sixteen bits a record, four tests.
+/// A set of pages that may say "perhaps" wrongly (about 1 in 1000), never "no": sixteen bits a record, six tests.
 struct PageFilter: Sendable, Hashable {
+  private static let tests = 6
   private(set) var words: [UInt64]
 
   /// Words for an index of `records` records.
@@ -12,7 +13,7 @@ struct PageFilter: Sendable, Hashable {
     words = [UInt64](repeating: 0, count: Self.wordCount(entries.count))
     for entry in entries {
       let hash = pageHash(entry.group, entry.page)
-      for i in 0..<4 {
+      for i in 0..<Self.tests {
         let bit = place(hash, i)
         words[bit >> 6] |= 1 << UInt64(bit & 63)
       }
@@ -28,7 +29,7 @@ struct PageFilter: Sendable, Hashable {
   func mayContain(_ group: ProtectionGroupID, _ page: PageID) -> Bool {
     if words.isEmpty { return false }
     let hash = pageHash(group, page)
-    for i in 0..<4 {
+    for i in 0..<Self.tests {
       let bit = place(hash, i)
       if words[bit >> 6] >> UInt64(bit & 63) & 1 == 0 { return false }
     }

@@ -85,7 +85,8 @@ final class StoreWorld {
     generator = DeterministicGenerator(seed: seed)
     disk = FaultyStorageBackend(InMemoryStorageBackend(), seed: seed)
     configuration = NodeStoreConfiguration(
-      pageSize: Self.pageSize, chunkSize: chunkSize, logLimit: logLimit, indexMemory: 20_000, journalLimit: journalLimit)
+      pageSize: Self.pageSize, chunkSize: chunkSize, logLimit: logLimit, indexMemory: 20_000, journalLimit: journalLimit
+    )
     store = try NodeStore(
       node: NodeID(5), volume: VolumeID(77), backend: disk, configuration: configuration)
   }
@@ -247,7 +248,8 @@ final class StoreWorld {
       let key = PageKey(group: Self.groups[generator.index(3)], page: page())
       let lsn = LSN(nextLSN - min(nextLSN, generator.below(40)))
       let image: [UInt8]? =
-        generator.chance(1, in: 6) ? nil : (0..<Self.pageSize).map { UInt8(truncatingIfNeeded: $0) ^ UInt8(truncatingIfNeeded: generator.next()) }
+        generator.chance(1, in: 6)
+        ? nil : (0..<Self.pageSize).map { UInt8(truncatingIfNeeded: $0) ^ UInt8(truncatingIfNeeded: generator.next()) }
       let pins = pins
       let isStaged: Bool
       if let image {
