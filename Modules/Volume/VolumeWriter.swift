@@ -99,6 +99,8 @@ public struct VolumeWriter: ~Copyable, Sendable {
   var planned: [Int32] = []
   var newEntries: [Int] = []
   var touched: [Int] = []
+  /// Pages of the mini-transaction under way that reads wait for, and that are in the cache now.
+  var landed: [PageID] = []
   var scratch: [UInt8] = []
   var counters = VolumeWriterStatistics()
 
