@@ -145,6 +145,7 @@ public final class Simulation {
   }
 
   private func report() -> SimulationReport {
+    if !verdicts.isEmpty { tellState() }
     counts.messages = network.sent
     counts.messagesLost = network.lost
     counts.groups = Set(quorums.configurations.map(\.group)).count

@@ -8,6 +8,8 @@ struct BackgroundJob: Sendable {
   var facts = 0
   var sealed: SealedChunk?
   var retired: [UInt64] = []
+  /// Facts that become durable with the retirement.
+  var retiringFacts: [JournalFact] = []
 }
 
 extension NodeStore {
@@ -41,7 +43,10 @@ extension NodeStore {
   package var hasBackgroundWork: Bool { nextKind != nil }
 
   /// The next job, by urgency: facts, room for the log, sealing, pages, compaction, giving space back.
-  package mutating func nextBackgroundJob() -> [StorageOperation]? {
+  ///
+  /// - Parameter retiring: facts as they are once the staged chunks are retired; they go into the same journal append,
+  ///   and nowhere if this is not the job that retires.
+  package mutating func nextBackgroundJob(retiring: [JournalFact] = []) -> [StorageOperation]? {
     guard let kind = nextKind else { return nil }
     var new = BackgroundJob(kind: kind)
     var operations: [StorageOperation] = []
@@ -63,7 +68,9 @@ extension NodeStore {
       let (writes, entries) = pages.beginJob()
       new.retired = retires
       retires.removeAll(keepingCapacity: true)
-      operations = writes + journal.beginAppend(entries + new.retired.map { .chunkRetired($0) })
+      if !new.retired.isEmpty { new.retiringFacts = retiring }
+      let after = new.retired.map { JournalEntry.chunkRetired($0) } + new.retiringFacts.map { JournalEntry.fact($0) }
+      operations = writes + journal.beginAppend(entries + after)
     case .compaction: operations = journal.beginCompactionStep(pages.table, pagesPerStep: Self.pagesPerStep)
     case .release:
       operations = pages.beginRelease()
@@ -104,6 +111,7 @@ extension NodeStore {
           journal.state.retire(sequence)
           log.endRetire(sequence)
         }
+        for fact in done.retiringFacts { journal.state.apply(fact) }
         outcome.retired = done.retired
       } else {
         // They may count on pages of the job that failed.

@@ -98,7 +98,6 @@ extension StorageNode {
     lowerVoidVDL()
     journal(.truncation(list))
     for i in segments.indices { journalFacts(i) }
-    fold = nil
     return true
   }
 

@@ -180,7 +180,7 @@ public struct StorageNode: ~Copyable, Sendable {
       stageFetched()
       if !store.hasBackgroundWork { stageDropping() }
       if !store.hasBackgroundWork { foldStep(now: now) }
-      operations = store.nextBackgroundJob()
+      operations = store.nextBackgroundJob(retiring: factsOfRetiring())
     }
     guard let operations else { return nil }
     jobNumber += 1

@@ -5,6 +5,8 @@ enum StorageNodeLimits {
   static let pullBytes = 512 << 10
   /// Records in one answer to a pull.
   static let pullRecords = 8192
+  /// Records looked at in one step of the search for records that came out of order.
+  static let strayRecords = 4096
   /// Bytes of pages in one answer to a baseline request, for the same reason.
   static let baselineBytes = 1 << 20
   /// Pages in one answer to a baseline request: bounds the work of one step where pages are nearly empty.

@@ -85,8 +85,6 @@ public struct VolumeWriter: ~Copyable, Sendable {
   var blind: [PageID: LSN] = [:]
   var blindQueue = Ring(filler: BlindWrite(lsn: .zero, page: PageID(object: ObjectID(0), index: 0)))
   var pending = PendingPages()
-  /// Pages that were waited for and that the mini-transaction being committed has written whole.
-  var landed: [PendingPages.Page] = []
   var reads: SegmentReads
   /// Read points that hold back PGMRPL: the shell's, and those of reads under way.
   var readPoints = ReadPoints()

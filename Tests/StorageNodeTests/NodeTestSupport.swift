@@ -25,6 +25,7 @@ final class TestNode {
     machine = try StorageNode(
       id: id, volume: testVolume, backend: backend, configuration: configuration, now: .zero)
   }
+  func nextJob(_ lane: StorageLane, now: Instant) -> StorageJob? { machine.nextJob(lane, now: now) }
   /// Loses power and comes back.
   func restart(now: Instant, using generator: inout DeterministicGenerator) throws {
     backend.crash(using: &generator)
@@ -43,8 +44,12 @@ final class TestCluster {
   /// What arrived at instances, decoded.
   var answers: [(from: NodeID, header: MessageHeader, message: Message)] = []
   var members: [SegmentMember]
+  var checksInvariants = true
 
-  init(_ count: Int, pageSize: Int = 512, kinds: [SegmentKind] = [], edit: (inout StorageNodeConfiguration) -> Void = { _ in })
+  init(
+    _ count: Int, pageSize: Int = 512, kinds: [SegmentKind] = [],
+    edit: (inout StorageNodeConfiguration) -> Void = { _ in }
+  )
     throws
   {
     var configuration = StorageNodeConfiguration(
@@ -133,6 +138,7 @@ final class TestCluster {
   }
   /// Invariants of every node.
   func check() {
+    guard checksInvariants else { return }
     for node in nodes where !node.isDown {
       let wrong = node.machine.checkInvariants()
       if !wrong.isEmpty { Issue.record("\(node.id): \(wrong)") }
@@ -167,6 +173,15 @@ final class TestCluster {
   }
   func acks(_ node: Int) -> [UInt64] {
     take(node) { if case .appendAck(let scl) = $0 { scl.value } else { nil } }
+  }
+  /// SCLs in answers that are statuses.
+  func statuses(_ node: Int) -> [UInt64] {
+    take(node) { message -> UInt64? in
+      switch message {
+      case .status(let s), .truncated(let s): s.scl.value
+      default: nil
+      }
+    }
   }
   func rejects(_ node: Int) -> [RejectReason] {
     take(node) { if case .reject(_, let reason, _) = $0 { reason } else { nil } }
@@ -205,7 +220,9 @@ struct TestLog {
     var bytes: [UInt8]
     var payload: [UInt8]
   }
-  var entries: [Entry] = []
+  private(set) var entries: [Entry] = []
+  /// Places in `entries` of each page's records.
+  private var places: [UInt64: [Int]] = [:]
   var next = LSN(1)
   var last = LSN.zero
   var epoch: UInt32 = 1
@@ -226,6 +243,7 @@ struct TestLog {
       isConsistencyPoint: true, timestamp: 1, payloadSize: payload.count)
     var bytes: [UInt8] = []
     payload.withUnsafeBytes { header.encode(payload: $0, into: &bytes) }
+    places[page, default: []].append(entries.count)
     entries.append(Entry(header: header, bytes: bytes, payload: payload))
     last = lsn
     next = lsn.advanced(by: 1)
@@ -253,7 +271,20 @@ struct TestLog {
   }
   /// Records above `after`, up to `through`, as one batch.
   func batch(after: LSN = .zero, through: LSN = .max) -> RecordBatch {
-    RecordBatch(entries.filter { $0.header.lsn > after && $0.header.lsn <= through }.flatMap(\.bytes))
+    var bytes: [UInt8] = []
+    for entry in entries[firstEntry(above: after)...] {
+      if entry.header.lsn > through { break }
+      bytes += entry.bytes
+    }
+    return RecordBatch(bytes)
+  }
+  private func firstEntry(above lsn: LSN) -> Int {
+    var (low, high) = (0, entries.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if entries[middle].header.lsn <= lsn { low = middle + 1 } else { high = middle }
+    }
+    return low
   }
   /// One record as a batch.
   func batch(only lsn: LSN) -> RecordBatch { batch(after: LSN(lsn.value - 1), through: lsn) }
@@ -261,7 +292,9 @@ struct TestLog {
   func page(_ index: UInt64, at readPoint: LSN, retention: Retention = Retention()) throws -> (LSN, [UInt8]) {
     var page = [UInt8](repeating: 0, count: pageSize)
     var lsn = LSN.zero
-    for entry in entries where entry.header.page.index == index && entry.header.lsn <= readPoint {
+    for place in places[index] ?? [] {
+      let entry = entries[place]
+      if entry.header.lsn > readPoint { break }
       guard retention.isVisible(entry.header.lsn) else { continue }
       try page.withUnsafeMutableBytes { target in
         try entry.payload.withUnsafeBytes { try RecordPayload.apply(kind: entry.header.kind, payload: $0, to: target) }
@@ -273,6 +306,8 @@ struct TestLog {
   /// Forgets the records in a void range and goes on above it, as after a recovery.
   mutating func truncate(_ range: LSNRange, epoch: UInt32) {
     entries.removeAll { range.contains($0.header.lsn) }
+    places = [:]
+    for (k, entry) in entries.enumerated() { places[entry.header.page.index, default: []].append(k) }
     last = entries.last?.header.lsn ?? .zero
     next = range.through.advanced(by: 1)
     self.epoch = epoch
