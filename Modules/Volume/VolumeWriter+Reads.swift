@@ -141,6 +141,15 @@ extension VolumeWriter {
       for id in waiting.ids { finish(id, lsn: last, bytes, into: &e) }
     }
   }
+  /// Ends the reads of pages that a mini-transaction has brought into the cache.
+  mutating func completeLanded(now: Instant, into e: inout VolumeEffects) {
+    guard !landed.isEmpty else { return }
+    let waiting = landed
+    landed.removeAll()
+    for page in waiting {
+      for id in page.ids { read(page.page, at: nil, id: id, now: now, into: &e) }
+    }
+  }
   /// Ends all reads with an error.
   mutating func failReads(_ code: VolumeError.Code, into e: inout VolumeEffects) {
     for completion in reads.failAll(code) {
