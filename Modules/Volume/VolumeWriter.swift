@@ -101,7 +101,6 @@ public struct VolumeWriter: ~Copyable, Sendable {
   var touched: [Int] = []
   /// Pages of the mini-transaction under way that reads wait for, and that are in the cache now.
   var landed: [PageID] = []
-  var scratch: [UInt8] = []
   var counters = VolumeWriterStatistics()
 
   /// Takes an opened volume over, under the name `instance`, to which nodes and readers answer.
