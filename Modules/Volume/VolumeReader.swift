@@ -125,7 +125,10 @@ public struct VolumeReader: ~Copyable, Sendable {
       e.reads.append(CompletedRead(id: id, result: .failure(error)))
       return
     }
-    if phase == .attached, let frame = cache.find(page), readPoint.map({ cache.lsn(frame) <= $0 }) ?? true {
+    // LSN 0 is a page that storage said is absent: since when is not known.
+    if phase == .attached, let frame = cache.find(page),
+      readPoint.map({ cache.lsn(frame) > .zero && cache.lsn(frame) <= $0 }) ?? true
+    {
       counters.cacheHits += 1
       finish(id, lsn: cache.lsn(frame), Array(cache.bytes(frame)), into: &e)
       return

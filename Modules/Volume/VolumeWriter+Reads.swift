@@ -38,7 +38,10 @@ extension VolumeWriter {
       e.reads.append(CompletedRead(id: id, result: .failure(error)))
       return
     }
-    if let frame = cache.find(page), readPoint.map({ cache.lsn(frame) <= $0 }) ?? true {
+    // LSN 0 is a page that storage said is absent: since when is not known.
+    if let frame = cache.find(page),
+      readPoint.map({ cache.lsn(frame) > .zero && cache.lsn(frame) <= $0 }) ?? true
+    {
       counters.cacheHits += 1
       finish(id, lsn: cache.lsn(frame), Array(cache.bytes(frame)), into: &e)
       return
@@ -142,6 +145,15 @@ extension VolumeWriter {
         blind[page] = nil
       }
       for id in waiting.ids { finish(id, lsn: last, bytes, into: &e) }
+    }
+  }
+  /// Ends the reads of pages that a mini-transaction has brought into the cache.
+  mutating func completeLanded(now: Instant, into e: inout VolumeEffects) {
+    guard !landed.isEmpty else { return }
+    let waiting = landed
+    landed.removeAll()
+    for page in waiting {
+      for id in page.ids { read(page.page, at: nil, id: id, now: now, into: &e) }
     }
   }
   /// Ends all reads with an error.

@@ -37,7 +37,7 @@ struct RecoveryModelTests {
     }
     // The runs must have done something.
     #expect(total.openings > 450)
-    #expect(total.acked > 1500)
+    #expect(total.acked > 1000)
     #expect(!changesMembers || total.changes > 300)
     print("model: changes \(changesMembers): \(total)")
   }
