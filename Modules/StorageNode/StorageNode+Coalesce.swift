@@ -43,7 +43,7 @@ extension StorageNode {
   func chunkToFold(now: Instant) -> (chunk: ChunkSummary, retires: Bool)? {
     guard configuration.isCoalescing, diskTrouble == nil, let oldest = store.log.oldestSealed else { return nil }
     // Load-shy: commits first, unless the log is filling up.
-    if stagedBytes > configuration.stagedLimit / 4, store.log.fullness < 50 { return nil }
+    if isBusy || appendedBytes > configuration.busyBytes, store.log.fullness < 50 { return nil }
     guard mayFold(oldest, now: now) else { return nil }
     if mayDropTails(oldest, now: now) { return (oldest, true) }
     for chunk in store.log.sealedChunks where hasPagesToFold(chunk) {

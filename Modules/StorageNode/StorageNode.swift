@@ -53,6 +53,9 @@ public struct StorageNode: ~Copyable, Sendable {
 
   var staged: [PendingBatch] = []
   var stagedBytes = 0
+  /// Bytes staged since the last tick, and whether the foreground was busy in the one before.
+  var appendedBytes = 0
+  var isBusy = false
   /// Groups whose SCL may have moved in the flush just ended; kept for its storage.
   var touched: [Int] = []
 
@@ -217,6 +220,8 @@ public struct StorageNode: ~Copyable, Sendable {
   /// The work that comes with time: gossip, repeats of lost requests, scrub, another try on a full disk. Call it about
   /// every 10 ms.
   public mutating func tick(now: Instant, into out: inout [Outgoing]) {
+    isBusy = appendedBytes > configuration.busyBytes
+    appendedBytes = 0
     if let trouble = diskTrouble, trouble.retryAt <= now {
       // The next write is the probe: if it fails, trouble is back.
       diskTrouble = nil
