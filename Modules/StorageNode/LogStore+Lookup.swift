@@ -99,11 +99,9 @@ extension LogStore {
   /// Restores order after records of one more chunk were appended at `boundary`; of two copies the newer chunk's stays.
   private func settle(_ entries: inout [RecordEntry], from start: Int, boundary: Int) {
     guard boundary > start, boundary < entries.count, entries[boundary - 1].lsn >= entries[boundary].lsn else { return }
-    func sequence(_ entry: RecordEntry) -> UInt64 {
-      let slot = Int(entry.position / UInt64(chunkSize))
-      return slot < slotSequence.count ? slotSequence[slot] : 0
+    entries[start...].sort {
+      $0.lsn == $1.lsn ? chunk(at: $0.position) < chunk(at: $1.position) : $0.lsn < $1.lsn
     }
-    entries[start...].sort { $0.lsn == $1.lsn ? sequence($0) < sequence($1) : $0.lsn < $1.lsn }
     var kept = start
     for i in (start + 1)..<entries.count {
       if entries[i].lsn != entries[kept].lsn { kept += 1 }
@@ -155,6 +153,12 @@ extension LogStore {
     guard let i = chunks.firstIndex(where: { $0.sequence == sequence && $0.isSealed }) else { return false }
     try load(i)
     return chunks[i].loaded?.nextPage(&cursor, void: void, into: &entries) ?? false
+  }
+
+  /// The sequence of the chunk that holds a position of the file; 0 where none does.
+  package func chunk(at position: UInt64) -> UInt64 {
+    let slot = Int(position / UInt64(chunkSize))
+    return slot < slotSequence.count ? slotSequence[slot] : 0
   }
 
   // MARK: Contents
