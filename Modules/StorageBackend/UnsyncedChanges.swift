@@ -41,7 +41,9 @@ struct UnsyncedChanges {
 
   private var changes: [Change] = []
   private var pieces: [Piece] = []
+  /// The pieces' bytes, in the first `used` of it: it grows by doubling and is not cleared, so that saving is a copy.
   private var arena: [UInt8] = []
+  private var used = 0
   /// The first `forgotten` changes were lost by a failed sync: a later sync does not make them durable.
   private var forgotten = 0
   /// Ranges written and synced after they were lost: those are durable after all.
@@ -126,11 +128,12 @@ struct UnsyncedChanges {
       changes.removeLast(changes.count - forgotten)
       let pieceCount = changes[forgotten - 1].pieces.upperBound
       pieces.removeLast(pieces.count - pieceCount)
-      arena.removeLast(arena.count - (pieces.last.map { $0.position + $0.length } ?? 0))
+      used = pieces.last.map { $0.position + $0.length } ?? 0
     } else if !changes.isEmpty {
       changes.removeAll(keepingCapacity: true)
       pieces.removeAll(keepingCapacity: true)
-      arena.removeAll(keepingCapacity: arena.capacity <= UnsyncedChanges.keptCapacity)
+      used = 0
+      if arena.count > UnsyncedChanges.keptCapacity { arena = [] }
     }
   }
   /// A sync failed for good: what is recorded now will not become durable by syncing again.
@@ -269,8 +272,8 @@ struct UnsyncedChanges {
   private mutating func save<Base: StorageBackend>(
     _ file: StorageFile, _ offset: UInt64, _ length: Int, _ base: Base, unlessZero: Bool
   ) throws(StorageBackendError) {
-    let position = arena.count
-    arena.append(contentsOf: repeatElement(0, count: length))
+    let position = used
+    if arena.count - used < length { arena += [UInt8](repeating: 0, count: max(length, arena.count, 4096)) }
     var isZero = false
     let failure: StorageBackendError? = arena.withUnsafeMutableBytes { raw in
       let buffer = UnsafeMutableRawBufferPointer(rebasing: raw[position..<position + length])
@@ -281,9 +284,10 @@ struct UnsyncedChanges {
       }
       return nil
     }
-    if failure != nil || isZero { arena.removeLast(length) }
     if let failure { throw failure }
-    if !isZero { pieces.append(Piece(offset: offset, position: position, length: length)) }
+    if isZero { return }
+    used += length
+    pieces.append(Piece(offset: offset, position: position, length: length))
   }
 
   private static func down(_ offset: UInt64) -> UInt64 { offset / sectorSize * sectorSize }
