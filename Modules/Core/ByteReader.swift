@@ -60,7 +60,7 @@ extension Array where Element == UInt8 {
   @inlinable public mutating func appendInteger<T: FixedWidthInteger>(_ value: T) {
     Swift.withUnsafeBytes(of: value.littleEndian) { append(contentsOf: $0) }
   }
-  /// Overwrites the integer at `offset`, little-endian. The bytes must exist.
+  /// Overwrites the integer at `offset`, little-endian; the bytes must exist.
   @inlinable public mutating func storeInteger<T: FixedWidthInteger>(_ value: T, at offset: Int) {
     precondition(offset >= 0 && offset + MemoryLayout<T>.size <= count)
     withUnsafeMutableBytes { $0.storeBytes(of: value.littleEndian, toByteOffset: offset, as: T.self) }

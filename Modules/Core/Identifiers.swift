@@ -177,7 +177,7 @@ public struct ByteCount: Hashable, Comparable, Sendable, CustomStringConvertible
   public var description: String {
     let units: [(UInt64, String)] = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")]
     for (size, name) in units where value >= size {
-      let tenths = value * 10 / size
+      let tenths = value / size * 10 + value % size * 10 / size
       return tenths % 10 == 0 ? "\(tenths / 10) \(name)" : "\(tenths / 10).\(tenths % 10) \(name)"
     }
     return "\(value) B"
@@ -199,9 +199,10 @@ public struct Instant: Hashable, Comparable, Sendable, CustomStringConvertible {
     let (sum, overflow) = nanoseconds.addingReportingOverflow(count)
     return Instant(nanoseconds: overflow ? .max : sum)
   }
-  /// The instant this many milliseconds later.
+  /// The instant this many milliseconds later; saturates.
   @inlinable public func advanced(byMilliseconds count: UInt64) -> Instant {
-    advanced(byNanoseconds: count * 1_000_000)
+    let (product, overflow) = count.multipliedReportingOverflow(by: 1_000_000)
+    return advanced(byNanoseconds: overflow ? .max : product)
   }
   /// Nanoseconds from `earlier` to here; 0 where `earlier` is later.
   @inlinable public func nanoseconds(since earlier: Instant) -> UInt64 {

@@ -1,5 +1,6 @@
-/// Deliberate faults of the protocol, switched on one at a time by the simulator's own tests to prove that the checkers
-/// see them. Not reachable from outside this package.
+/// Deliberate faults of the protocol, switched on one at a time to prove that the simulator's checkers see them.
+///
+/// Not reachable from outside this package.
 package enum PlantedBug: String, CaseIterable, Sendable, Hashable {
   // Storage node
   case ackBeforeFlush

@@ -1,6 +1,8 @@
 public import BorealisCore
 
-/// Whether a segment keeps pages or only the log. Source: P18 §4.2.
+/// Whether a segment keeps pages or only the log.
+///
+/// Source: P18 §4.2.
 public enum SegmentKind: UInt8, Sendable, Hashable {
   /// Log and materialised pages: serves reads.
   case full = 0
@@ -125,8 +127,10 @@ public struct GroupConfiguration: Hashable, Sendable {
   public var pending: QuorumRule?
   /// PGCL when the transition began.
   public var hydrationTarget: LSN
-  /// The geometry epoch: how many groups the volume has. Kept in group 0's configuration only (0 elsewhere), so that a
-  /// read quorum of group 0 always knows every group that may hold records.
+  /// The geometry epoch: how many groups the volume has.
+  ///
+  /// Kept in group 0's configuration only (0 elsewhere), so that a read quorum of group 0 always knows every group that
+  /// may hold records.
   public var geometry: UInt32
 
   /// Makes a configuration.
@@ -187,7 +191,9 @@ extension GroupConfiguration {
     geometry = try r.u32()
     let at = r.offset
     let count = Int(try r.u8())
-    guard count >= 1, count <= Self.membersMax else { throw DecodeError(.invalidField, "configuration.members", offset: at) }
+    guard count >= 1, count <= Self.membersMax else {
+      throw DecodeError(.invalidField, "configuration.members", offset: at)
+    }
     var found: [SegmentMember] = []
     for _ in 0..<count {
       let node = NodeID(try r.u32())

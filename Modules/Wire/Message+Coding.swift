@@ -1,7 +1,7 @@
 public import BorealisCore
 
-// Envelope: 0 magic "BRL1" | 4 version | 5 kind | 6 zero u16 | 8 length | 12 crc32c(16..<length) | 16 volume | 24 sender
-// | 32 volume epoch | 36 group | 40 membership epoch | 44 zero u32 | 48 body.
+// Envelope: 0 magic "BRL1" | 4 version | 5 kind | 6 zero u16 | 8 length | 12 crc32c(0..<12, 16..<length) | 16 volume
+// | 24 sender | 32 volume epoch | 36 group | 40 membership epoch | 44 zero u32 | 48 body.
 
 private let magic: UInt32 = 0x314C_5242
 private let version: UInt8 = 1
@@ -74,8 +74,14 @@ extension Message {
   /// Fills in length and checksum.
   public static func seal(_ b: inout [UInt8]) {
     b.storeInteger(UInt32(b.count), at: 8)
-    let sum = b.withUnsafeBytes { CRC32C.checksum(UnsafeRawBufferPointer(rebasing: $0[16...])) }
+    let sum = b.withUnsafeBytes { checksum($0) }
     b.storeInteger(sum, at: 12)
+  }
+
+  /// Of everything but the checksum itself: the kind too, since several kinds have bodies of one shape.
+  private static func checksum(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
+    let start = CRC32C.checksum(UnsafeRawBufferPointer(rebasing: bytes[..<12]))
+    return CRC32C.checksum(UnsafeRawBufferPointer(rebasing: bytes[16...]), seed: start)
   }
 
   private func encodeBody(into b: inout [UInt8]) {
@@ -175,8 +181,9 @@ extension Message {
     }
   }
 
-  /// Reads and checks a message: envelope, checksum, and every field of the body. Records inside a batch are checked by
-  /// `RecordBatch.forEach`.
+  /// Reads and checks a message: envelope, checksum, and every field of the body.
+  ///
+  /// Records inside a batch are checked by `RecordBatch.forEach`.
   ///
   /// - Parameter verifying: false only where the bytes never left this process: skips the checksum of the envelope.
   public static func decode(
@@ -195,7 +202,7 @@ extension Message {
       guard length <= raw.count else { throw DecodeError(.truncated, "message", offset: raw.count) }
       guard length == raw.count else { throw DecodeError(.trailingBytes, "message", offset: length) }
       let sum = try r.u32()
-      if verifying, CRC32C.checksum(UnsafeRawBufferPointer(rebasing: raw[16...])) != sum {
+      if verifying, checksum(raw) != sum {
         throw DecodeError(.checksumMismatch, "message", offset: 12)
       }
       let header = MessageHeader(
@@ -249,7 +256,9 @@ extension Message {
         let link = RecordLink(
           lsn: try r.lsn(), previousInVolume: try r.lsn(), previousInGroup: try r.lsn(),
           isConsistencyPoint: try r.bool())
-        if let last = links.last, link.lsn <= last.lsn { throw DecodeError(.invalidField, "prepared.links", offset: at) }
+        if let last = links.last, link.lsn <= last.lsn {
+          throw DecodeError(.invalidField, "prepared.links", offset: at)
+        }
         links.append(link)
       }
       return .prepared(status, list, retention, configuration, links: links)

@@ -1,6 +1,6 @@
 public import BorealisCore
 
-/// A message that a machine wants sent. The bytes may be shared by several.
+/// A message that a machine wants sent; the bytes may be shared by several.
 public struct Outgoing: Sendable, Hashable {
   /// Where to.
   public var to: PeerID

@@ -72,7 +72,7 @@ extension RecordHeader {
   // | 67 zero | 68 zero u32 | 72 timestamp | 80 payload.
   static let version: UInt8 = 1
 
-  /// Appends header and payload to `buffer`. `payload.count` must equal `payloadSize`.
+  /// Appends header and payload to `buffer`; `payload.count` must equal `payloadSize`.
   public func encode(payload: UnsafeRawBufferPointer, into buffer: inout [UInt8]) {
     precondition(payload.count == payloadSize)
     let start = beginEncoding(into: &buffer)
@@ -121,7 +121,9 @@ extension RecordHeader {
   public static func decode(
     _ bytes: UnsafeRawBufferPointer, at offset: Int = 0, verifying: Bool = true
   ) throws(DecodeError) -> RecordHeader {
-    guard offset >= 0, bytes.count - offset >= encodedSize else { throw DecodeError(.truncated, "record", offset: offset) }
+    guard offset >= 0, bytes.count - offset >= encodedSize else {
+      throw DecodeError(.truncated, "record", offset: offset)
+    }
     @inline(__always) func u64(_ at: Int) -> UInt64 {
       UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset + at, as: UInt64.self))
     }

@@ -41,7 +41,7 @@ public enum RecordPayload {
     }
   }
 
-  /// Applies a payload to `page`, whose count is the page size. A malformed payload is refused before any byte changes.
+  /// Applies a payload to `page`, whose count is the page size; a malformed one is refused before any byte changes.
   public static func apply(
     kind: RecordKind, payload: UnsafeRawBufferPointer, to page: UnsafeMutableRawBufferPointer
   ) throws(DecodeError) {

@@ -1,0 +1,124 @@
+public import BorealisCore
+import BorealisWire
+
+extension VolumeWriter {
+  // Where the fields stand that are filled in when a batch is sent.
+  static var membershipEpochOffset: Int { 40 }
+  static var vdlOffset: Int { MessageHeader.encodedSize }
+  static var minReadPointOffset: Int { MessageHeader.encodedSize + 8 }
+  static var recordsOffset: Int { MessageHeader.encodedSize + 16 }
+  /// Batches sent again to one member in one tick.
+  static var resendBatchesMax: Int { 16 }
+
+  func envelope(_ group: Int) -> MessageHeader {
+    MessageHeader(
+      volume: volume, sender: instance, volumeEpoch: epoch, group: ProtectionGroupID(UInt32(group)),
+      membershipEpoch: group < groups.count ? groups[group].configuration.epoch : .zero)
+  }
+  mutating func openBatch(_ group: Int) {
+    // Message kind 1: append.
+    groups[group].open = Message.begin(kind: 1, envelope(group), capacity: groups[group].batchSizeHint)
+    groups[group].open.append(LSN.zero)
+    groups[group].open.append(LSN.zero)
+    groups[group].openFirst = nextLSN
+  }
+  /// Sends the open batch when none of the group is under way, or when it is full.
+  mutating func sendIfDue(_ group: Int, now: Instant, into e: inout VolumeEffects) {
+    guard !groups[group].open.isEmpty else { return }
+    if groups[group].open.count >= configuration.batchBytesMax
+      || !groups[group].isUnderWay(now: now, timeout: configuration.resendAfter)
+    {
+      sendBatch(group, now: now, into: &e)
+    }
+  }
+  /// Sends the open batch to all members, and its records to all readers: the same bytes to each.
+  mutating func sendBatch(_ group: Int, now: Instant, into e: inout VolumeEffects) {
+    var bytes: [UInt8] = []
+    swap(&bytes, &groups[group].open)
+    precondition(unsealed?.group != group, "a batch is sent with a record that is not sealed")
+    bytes.storeInteger(groups[group].configuration.epoch.value, at: VolumeWriter.membershipEpochOffset)
+    bytes.storeInteger(vdl.value, at: VolumeWriter.vdlOffset)
+    bytes.storeInteger(minReadPoint.value, at: VolumeWriter.minReadPointOffset)
+    Message.seal(&bytes)
+    groups[group].batchSizeHint = min(configuration.batchBytesMax, max(1024, bytes.count + bytes.count / 4))
+    let last = groups[group].lastIssued
+    groups[group].purge(vdl: vdl)
+    groups[group].batches.append(
+      SentBatch(
+        bytes: bytes, first: groups[group].openFirst, last: last, epoch: groups[group].configuration.epoch,
+        sentAt: now))
+    groups[group].lastSent = last
+    groups[group].lastSentAt = now
+    noteTold(group, now: now)
+    for i in groups[group].configuration.members.indices { send(bytes, to: i, of: group, into: &e) }
+    counters.batches += 1
+    stream(bytes, into: &e)
+  }
+  private mutating func noteTold(_ group: Int, now: Instant) {
+    groups[group].toldVDL = vdl
+    groups[group].toldReadPoint = minReadPoint
+    groups[group].lastToldAt = now
+  }
+  private mutating func send(_ bytes: [UInt8], to member: Int, of group: Int, into e: inout VolumeEffects) {
+    e.sends.append(Outgoing(to: .node(groups[group].configuration.members[member].node), bytes: bytes))
+    counters.messagesSent += 1
+    counters.bytesSent += UInt64(bytes.count)
+  }
+
+  // MARK: Time
+
+  /// Resends, heartbeats, deadlines, growth: to be called every 5 ms or so.
+  public mutating func tick(now: Instant, into e: inout VolumeEffects) {
+    guard !fenced else { return }
+    for group in groups.indices {
+      groups[group].purge(vdl: vdl)
+      sendIfDue(group, now: now, into: &e)
+      resend(group, now: now, into: &e)
+      heartbeat(group, now: now, into: &e)
+      tickMembership(group, now: now, into: &e)
+    }
+    tickReads(now: now, into: &e)
+    tickReaders(now: now, into: &e)
+    tickGrowth(now: now, into: &e)
+    updateMinReadPoint()
+    finishStep(into: &e)
+  }
+  /// Sends members what they lack, when they have not acked for a while; less and less often while they stay silent.
+  private mutating func resend(_ group: Int, now: Instant, into e: inout VolumeEffects) {
+    guard !groups[group].batches.isEmpty else { return }
+    for member in groups[group].members.indices
+    where groups[group].isResendDue(member: member, now: now, after: configuration.resendAfter) {
+      resend(group, to: member, now: now, into: &e)
+    }
+  }
+  mutating func resend(_ group: Int, to member: Int, now: Instant, into e: inout VolumeEffects) {
+    var sent = 0
+    for i in 0..<groups[group].batches.count where groups[group].batches[i].last > groups[group].scls[member] {
+      restamp(group, batch: i)
+      send(groups[group].batches[i].bytes, to: member, of: group, into: &e)
+      counters.batchesResent += 1
+      sent += 1
+      if sent == VolumeWriter.resendBatchesMax { break }
+    }
+    groups[group].noteResend(member: member, now: now)
+  }
+  /// Gives a kept batch the current membership epoch.
+  private mutating func restamp(_ group: Int, batch: Int) {
+    let current = groups[group].configuration.epoch
+    guard groups[group].batches[batch].epoch != current else { return }
+    groups[group].batches[batch].bytes.storeInteger(current.value, at: VolumeWriter.membershipEpochOffset)
+    Message.seal(&groups[group].batches[batch].bytes)
+    groups[group].batches[batch].epoch = current
+  }
+  /// Tells VDL and PGMRPL to the nodes of an idle group: at once when they have moved, now and then when they have not,
+  /// for those who missed it.
+  private mutating func heartbeat(_ group: Int, now: Instant, into e: inout VolumeEffects) {
+    let quiet = now.nanoseconds(since: groups[group].lastToldAt)
+    guard quiet >= configuration.heartbeatInterval else { return }
+    let isNews = groups[group].toldVDL < vdl || groups[group].toldReadPoint < minReadPoint
+    guard isNews || quiet >= configuration.heartbeatInterval * 8 else { return }
+    let bytes = Message.advance(vdl: vdl, minReadPoint: minReadPoint).encoded(envelope(group))
+    noteTold(group, now: now)
+    for i in groups[group].configuration.members.indices { send(bytes, to: i, of: group, into: &e) }
+  }
+}
