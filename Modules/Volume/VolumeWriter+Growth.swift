@@ -9,6 +9,8 @@ struct Growth: Sendable {
     case idle
     /// The new group's configuration is on its way to its members.
     case configuring
+    /// The new group is decided; group 0 has another change under way.
+    case waiting
     /// Group 0 is learning that there is one group more.
     case recording
   }
@@ -61,59 +63,55 @@ extension VolumeWriter {
   /// Sends what this phase is about to the members that have not answered.
   private mutating func sendGrowth(now: Instant, into e: inout VolumeEffects) {
     growth.lastSent = now
-    guard let proposal = growth.proposal else { return }
-    let subject = growth.phase == .recording ? groups[0].configuration : proposal
-    var header = envelope(Int(subject.group.value))
-    header.membershipEpoch = subject.epoch
-    let bytes = Message.configure(subject).encoded(header)
-    for member in subject.members where !growth.answered.contains(member.node) {
+    // Group 0's own messages are its membership's business.
+    guard let proposal = growth.proposal, growth.phase == .configuring else { return }
+    var header = envelope(Int(proposal.group.value))
+    header.membershipEpoch = proposal.epoch
+    let bytes = Message.configure(proposal).encoded(header)
+    for member in proposal.members where !growth.answered.contains(member.node) {
       e.sends.append(Outgoing(to: .node(member.node), bytes: bytes))
     }
   }
   mutating func tickGrowth(now: Instant, into e: inout VolumeEffects) {
     considerGrowth(now: now, into: &e)
     guard growth.phase != .idle, now.nanoseconds(since: growth.lastSent) >= configuration.resendAfter else { return }
+    if growth.phase == .waiting { recordGeometry(now: now, into: &e) }
     sendGrowth(now: now, into: &e)
   }
-  /// A node has made a configuration durable (or has a superseding one, which it names).
-  mutating func receiveConfigured(
-    _ configured: GroupConfiguration, from node: NodeID, _ header: MessageHeader, now: Instant,
-    into e: inout VolumeEffects
+  /// A member of the new group has made its configuration durable.
+  mutating func receiveGrowth(
+    _ configured: GroupConfiguration, from node: NodeID, now: Instant, into e: inout VolumeEffects
   ) {
-    guard header.volumeEpoch == epoch, let proposal = growth.proposal else { return }
-    switch growth.phase {
-    case .idle: return
-    case .configuring:
-      guard configured.group == proposal.group, configured == proposal else { return }
-      note(node)
-      guard growth.isDecided(proposal) else { return }
-      recordGeometry(now: now, into: &e)
-    case .recording:
-      guard configured.group.value == 0, configured.geometry > proposal.group.value else { return }
-      note(node)
-      guard growth.isDecided(groups[0].configuration) else { return }
-      finishGrowth(proposal, now: now, into: &e)
-    }
+    guard growth.phase == .configuring, let proposal = growth.proposal, configured == proposal else { return }
+    note(node)
+    if growth.isDecided(proposal) { recordGeometry(now: now, into: &e) }
+  }
+  /// Group 0 has decided a configuration: perhaps the one that names the new group.
+  mutating func checkGrowth(now: Instant, into e: inout VolumeEffects) {
+    guard growth.phase == .recording, let proposal = growth.proposal else { return }
+    guard groups[0].membership.decided.geometry > proposal.group.value else { return }
+    finishGrowth(proposal, now: now, into: &e)
   }
   private mutating func note(_ node: NodeID) {
     if !growth.answered.contains(node) { growth.answered.append(node) }
   }
   private mutating func recordGeometry(now: Instant, into e: inout VolumeEffects) {
-    var new = groups[0].configuration
-    new.epoch = new.epoch.next
-    new.proposedBy = epoch
-    new.geometry = UInt32(groups.count + 1)
-    growth.phase = .recording
-    growth.answered.removeAll()
-    // Members and rules stay: records may go out at the new epoch at once.
-    adopt(new, now: now, into: &e)
-    sendGrowth(now: now, into: &e)
+    do throws(VolumeError) {
+      try groups[0].membership.propose(
+        geometry: UInt32(groups.count + 1), envelope: envelope(0), now: now, into: &e.sends)
+      growth.phase = .recording
+      // Members and rules stay: records may go out at the new epoch at once.
+      adoptCounted(0, now: now, into: &e)
+    } catch {
+      growth.phase = .waiting
+    }
   }
   private mutating func finishGrowth(_ proposal: GroupConfiguration, now: Instant, into e: inout VolumeEffects) {
     growth = Growth()
     groups.append(
       WriterGroup(
-        OpenedGroup(configuration: proposal, tail: .zero, scls: []), now: now, plantedBug: configuration.plantedBug))
+        OpenedGroup(configuration: proposal, tail: .zero, scls: []), epoch: epoch, truncationEpoch: .zero, now: now,
+        plantedBug: configuration.plantedBug))
     e.events.append(.grown(proposal.group))
     tellReaders([groups[0].configuration, proposal], into: &e)
     if isBlocked {

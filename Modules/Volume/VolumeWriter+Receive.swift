@@ -23,6 +23,7 @@ extension VolumeWriter {
         request: request, from: node, lsn: lsn, image: image, pageSize: self.configuration.pageSize, now: now)
       if let completion { complete(completion, now: now, into: &e) }
     case .configured(let configuration): receiveConfigured(configuration, from: node, header, now: now, into: &e)
+    case .status(let status): receiveStatus(status, from: node, header, now: now, into: &e)
     default: counters.messagesDropped += 1
     }
     finishStep(into: &e)
@@ -128,9 +129,10 @@ extension VolumeWriter {
     _ number: Int, offered: GroupConfiguration, from node: NodeID, now: Instant, into e: inout VolumeEffects
   ) {
     if offered.supersedes(groups[number].configuration) {
-      // This writer alone proposes, and it takes over what it proposes: only a later opening can be ahead.
-      guard offered.proposedBy <= epoch else { return }
-      adopt(offered, now: now, into: &e)
+      // Either this writer's own, not decided yet: the refused batch is sent again when it is. Or an earlier writer's
+      // that was never decided.
+      saw(offered, now: now, into: &e)
+      return
     } else if groups[number].configuration.index(of: node) == nil {
       sendConfiguration(number, to: node, into: &e)
     }

@@ -75,6 +75,7 @@ extension VolumeWriter {
       sendIfDue(group, now: now, into: &e)
       resend(group, now: now, into: &e)
       heartbeat(group, now: now, into: &e)
+      tickMembership(group, now: now, into: &e)
     }
     tickReads(now: now, into: &e)
     tickReaders(now: now, into: &e)

@@ -121,7 +121,11 @@ public struct VolumeWriter: ~Copyable, Sendable {
     vdl = opened.vdl
     minReadPoint = opened.vdl
     streamedVDL = opened.vdl
-    groups = opened.groups.map { WriterGroup($0, now: now, plantedBug: configuration.plantedBug) }
+    groups = opened.groups.map {
+      WriterGroup(
+        $0, epoch: opened.epoch, truncationEpoch: opened.truncation.epoch, now: now,
+        plantedBug: configuration.plantedBug)
+    }
     catalog = VolumeCatalog(
       pageSize: configuration.pageSize, extentPages: configuration.extentPages, groupPages: configuration.groupPages)
     cache = PageCache(pageSize: configuration.pageSize, bytes: configuration.cacheBytes)

@@ -1,4 +1,5 @@
 import BorealisCore
+import BorealisReplicationPolicy
 import BorealisWire
 
 /// A batch that was sent and whose records are not all below VDL.
@@ -23,7 +24,9 @@ struct WriterMember: Sendable {
 
 /// One protection group as the writer sees it.
 struct WriterGroup: ReadableGroup, Sendable {
+  /// What acknowledgements are counted by: `membership.counted`.
   private(set) var configuration: GroupConfiguration
+  var membership: GroupMembership
   private(set) var quorum: QuorumTable
   /// By member index.
   private(set) var members: [WriterMember]
@@ -48,8 +51,12 @@ struct WriterGroup: ReadableGroup, Sendable {
   var lastToldAt: Instant
   private let plantedBug: PlantedBug?
 
-  init(_ opened: OpenedGroup, now: Instant, plantedBug: PlantedBug?) {
+  init(
+    _ opened: OpenedGroup, epoch: VolumeEpoch, truncationEpoch: VolumeEpoch, now: Instant, plantedBug: PlantedBug?
+  ) {
     configuration = opened.configuration
+    membership = GroupMembership(
+      opened.configuration, epoch: epoch, truncationEpoch: truncationEpoch, plantedBug: plantedBug)
     self.plantedBug = plantedBug
     quorum = QuorumTable(opened.configuration, plantedBug: plantedBug)
     members = opened.configuration.members.map { _ in WriterMember(since: .zero) }
@@ -67,7 +74,8 @@ struct WriterGroup: ReadableGroup, Sendable {
 
   /// Takes an ack; true when PGCL has advanced.
   mutating func acknowledge(member: Int, scl: LSN) -> Bool {
-    let reached = min(scl, lastSent)
+    var reached = min(scl, lastSent)
+    if plantedBug == .countUnhydratedMember, isNew(member) { reached = lastSent }
     guard reached > scls[member] else { return false }
     members[member].backoff = 0
     scls[member] = reached
@@ -76,6 +84,10 @@ struct WriterGroup: ReadableGroup, Sendable {
     guard complete > pgcl else { return false }
     pgcl = complete
     return true
+  }
+  /// Whether the member is one that only the rule to come names.
+  private func isNew(_ member: Int) -> Bool {
+    !configuration.rule.members.contains(MemberSet(member: member))
   }
   /// Takes over a superseding configuration; true when PGCL has advanced (it never goes back).
   mutating func adopt(_ new: GroupConfiguration) -> Bool {
