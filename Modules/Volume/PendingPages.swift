@@ -16,8 +16,12 @@ struct PendingPages: Sendable {
     var group: ProtectionGroupID
     /// Storage is asked once VDL has reached this: the last change that may be missing from the cache.
     var needed: LSN
-    /// Whether storage has been asked.
-    var isAsked = false
+    /// The read point at which storage has been asked.
+    ///
+    /// An answer for another one is of an earlier life of the entry, whose changes are lost: it must not be used.
+    var askedAt: LSN?
+    /// When the first caller came.
+    var begun: Instant
     var ids: [ReadID] = []
     var changes: [Change] = []
     var isUsed = true
@@ -32,11 +36,11 @@ struct PendingPages: Sendable {
   var count: Int { places.count }
   func contains(_ page: PageID) -> Bool { !places.isEmpty && places[page] != nil }
 
-  /// Registers a page; `isAsked` tells whether storage is being asked already.
-  mutating func begin(_ page: PageID, group: ProtectionGroupID, needed: LSN, isAsked: Bool, id: ReadID) {
+  /// Registers a page; `askedAt` tells whether storage is being asked already, and at which read point.
+  mutating func begin(_ page: PageID, group: ProtectionGroupID, needed: LSN, askedAt: LSN?, id: ReadID, now: Instant) {
     precondition(places[page] == nil)
-    let entry = Page(page: page, group: group, needed: needed, isAsked: isAsked, ids: [id])
-    if !isAsked { waitingCount += 1 }
+    let entry = Page(page: page, group: group, needed: needed, askedAt: askedAt, begun: now, ids: [id])
+    if askedAt == nil { waitingCount += 1 }
     if let at = free.popLast() {
       pages[at] = entry
       places[page] = at
@@ -62,21 +66,31 @@ struct PendingPages: Sendable {
   mutating func take(_ page: PageID) -> Page? {
     guard let at = places.removeValue(forKey: page) else { return nil }
     let entry = pages[at]
-    if !entry.isAsked { waitingCount -= 1 }
+    if entry.askedAt == nil { waitingCount -= 1 }
     pages[at].ids = []
     pages[at].changes = []
     pages[at].isUsed = false
     free.append(at)
     return entry
   }
-  /// The next page that waited for this VDL; marks it as asked for.
-  mutating func nextReady(vdl: LSN, from cursor: inout Int) -> Page? {
+  /// Whether an answer for this read point is the one that the page waits for.
+  func isAwaited(_ page: PageID, at readPoint: LSN) -> Bool {
+    guard let at = places[page] else { return false }
+    return pages[at].askedAt == readPoint
+  }
+  /// Storage is asked again, at another read point.
+  mutating func askAgain(_ page: PageID, at readPoint: LSN) {
+    guard let at = places[page], pages[at].askedAt != nil else { return }
+    pages[at].askedAt = readPoint
+  }
+  /// The next page that waited for this VDL; marks it as asked for at `readPoint`.
+  mutating func nextReady(vdl: LSN, askingAt readPoint: LSN, from cursor: inout Int) -> Page? {
     guard waitingCount > 0 else { return nil }
     while cursor < pages.count {
       let at = cursor
       cursor += 1
-      guard pages[at].isUsed, !pages[at].isAsked, pages[at].needed <= vdl else { continue }
-      pages[at].isAsked = true
+      guard pages[at].isUsed, pages[at].askedAt == nil, pages[at].needed <= vdl else { continue }
+      pages[at].askedAt = readPoint
       waitingCount -= 1
       return pages[at]
     }
@@ -86,11 +100,17 @@ struct PendingPages: Sendable {
   mutating func resetAll() {
     waitingCount = 0
     for at in pages.indices where pages[at].isUsed {
-      pages[at].isAsked = false
+      pages[at].askedAt = nil
       pages[at].needed = .zero
       pages[at].changes.removeAll()
       waitingCount += 1
     }
+  }
+  /// Takes out a page that has waited for VDL (or for a stream to follow) since before `deadline`.
+  mutating func takeExpired(begunBefore deadline: Instant) -> Page? {
+    guard waitingCount > 0 else { return nil }
+    for entry in pages where entry.isUsed && entry.askedAt == nil && entry.begun < deadline { return take(entry.page) }
+    return nil
   }
   /// Takes everything out, in the order of the slots.
   mutating func takeAll() -> [Page] {

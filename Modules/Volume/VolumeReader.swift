@@ -36,8 +36,6 @@ public struct VolumeReader: ~Copyable, Sendable {
   var phase = Phase.idle
   var epoch = VolumeEpoch.zero
   var attachSentAt = Instant.zero
-  /// Since when there is no stream to follow.
-  var detachedAt: Instant
   var reportedAt = Instant.zero
   /// Since when a hole below VDL stands in the way.
   var holeSince: Instant?
@@ -72,7 +70,6 @@ public struct VolumeReader: ~Copyable, Sendable {
     self.volume = volume
     self.instance = instance
     self.writer = writer
-    detachedAt = now
     catalog = VolumeCatalog(pageSize: configuration.pageSize, extentPages: 1, groupPages: 1)
     cache = PageCache(pageSize: configuration.pageSize, bytes: configuration.cacheBytes)
     // Apart for each life of the instance, so that a late answer to an earlier one is not mistaken.
@@ -93,7 +90,6 @@ public struct VolumeReader: ~Copyable, Sendable {
   public mutating func start(now: Instant, into e: inout VolumeEffects) {
     guard phase == .idle else { return }
     phase = .attaching
-    detachedAt = now
     sendAttach(now: now, into: &e)
   }
 
@@ -129,7 +125,10 @@ public struct VolumeReader: ~Copyable, Sendable {
       e.reads.append(CompletedRead(id: id, result: .failure(error)))
       return
     }
-    if phase == .attached, let frame = cache.find(page), readPoint.map({ cache.lsn(frame) <= $0 }) ?? true {
+    // LSN 0 is a page that storage said is absent: since when is not known.
+    if phase == .attached, let frame = cache.find(page),
+      readPoint.map({ cache.lsn(frame) > .zero && cache.lsn(frame) <= $0 }) ?? true
+    {
       counters.cacheHits += 1
       finish(id, lsn: cache.lsn(frame), Array(cache.bytes(frame)), into: &e)
       return
@@ -144,7 +143,7 @@ public struct VolumeReader: ~Copyable, Sendable {
       return
     }
     if pending.join(page, id: id) { return }
-    pending.begin(page, group: ProtectionGroupID(0), needed: .zero, isAsked: false, id: id)
+    pending.begin(page, group: ProtectionGroupID(0), needed: .zero, askedAt: nil, id: id, now: now)
     issueWaitingReads(now: now, into: &e)
   }
   private func refusal(_ page: PageID, _ readPoint: LSN?) -> VolumeError? {
@@ -174,7 +173,7 @@ public struct VolumeReader: ~Copyable, Sendable {
   mutating func issueWaitingReads(now: Instant, into e: inout VolumeEffects) {
     guard phase == .attached else { return }
     var cursor = 0
-    while let waiting = pending.nextReady(vdl: .max, from: &cursor) {
+    while let waiting = pending.nextReady(vdl: .max, askingAt: appliedVDL, from: &cursor) {
       if let group = catalog.group(of: waiting.page), Int(group.value) < groups.count {
         beginRead(waiting.page, group: group, at: appliedVDL, purpose: .head, now: now, into: &e)
       } else if let absent = pending.take(waiting.page) {
@@ -207,7 +206,9 @@ public struct VolumeReader: ~Copyable, Sendable {
       lose("a read point has expired", now: now, into: &e)
       return
     }
-    guard let waiting = pending.take(completion.page) else { return }
+    guard pending.isAwaited(completion.page, at: completion.readPoint),
+      let waiting = pending.take(completion.page)
+    else { return }
     switch completion.result {
     case .failure(let error):
       for id in waiting.ids { e.reads.append(CompletedRead(id: id, result: .failure(error))) }

@@ -32,6 +32,7 @@ extension VolumeWriter {
     if nextLSN == before, newEntries.isEmpty { emitMinimal(mtr, now: now, into: &e) }
     newEntries.removeAll(keepingCapacity: true)
     finishTransaction(timestamp: timestamp, now: now, into: &e)
+    completeLanded(now: now, into: &e)
     counters.commits += 1
     considerGrowth(now: now, into: &e)
     return lastRecord
@@ -280,11 +281,8 @@ extension VolumeWriter {
     }
     cache.setLSN(frame, lastRecord)
     blind[page] = nil
-    // Who waited for the page from storage can have it now.
-    if let waiting = pending.take(page) {
-      let image = PageImage(lsn: lastRecord, bytes: Array(target))
-      for id in waiting.ids { e.reads.append(CompletedRead(id: id, result: .success(image))) }
-    }
+    // Who waited for the page from storage can have it, but only as it is after the whole mini-transaction.
+    if let waiting = pending.take(page) { landed.append(waiting) }
   }
   mutating func insertIntoCache(_ page: PageID, lsn: LSN) -> Int? {
     cache.insert(page, lsn: lsn, vdl: vdl, plantedBug: configuration.plantedBug)

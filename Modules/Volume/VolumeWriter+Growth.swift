@@ -9,8 +9,8 @@ struct Growth: Sendable {
     case idle
     /// The new group's configuration is on its way to its members.
     case configuring
-    /// The new group is decided; group 0 has another change under way.
-    case waiting
+    /// The new group is there; group 0 must learn of it.
+    case configured
     /// Group 0 is learning that there is one group more.
     case recording
   }
@@ -19,18 +19,20 @@ struct Growth: Sendable {
   var isNeeded = false
   /// The new group.
   var proposal: GroupConfiguration?
-  /// Nodes that have made durable what this phase is about.
+  /// Nodes that have made the new group's configuration durable.
   var answered: [NodeID] = []
   var lastSent = Instant.zero
   /// Told once that it cannot go on.
   var isStalled = false
 
-  func isDecided(_ configuration: GroupConfiguration) -> Bool {
+  /// Whether the new group's configuration is on a write quorum of its members.
+  var isDecided: Bool {
+    guard let proposal else { return false }
     var set = MemberSet()
     for node in answered {
-      if let member = configuration.index(of: node) { set.insert(MemberSet(member: member)) }
+      if let member = proposal.index(of: node) { set.insert(MemberSet(member: member)) }
     }
-    return configuration.isWriteQuorum(set)
+    return proposal.isWriteQuorum(set)
   }
 }
 
@@ -60,11 +62,10 @@ extension VolumeWriter {
     growth.isStalled = true
     e.events.append(.growthStalled(group, reason: reason))
   }
-  /// Sends what this phase is about to the members that have not answered.
+  /// Sends the new group's configuration to the members that have not answered.
   private mutating func sendGrowth(now: Instant, into e: inout VolumeEffects) {
     growth.lastSent = now
-    // Group 0's own messages are its membership's business.
-    guard let proposal = growth.proposal, growth.phase == .configuring else { return }
+    guard let proposal = growth.proposal else { return }
     var header = envelope(Int(proposal.group.value))
     header.membershipEpoch = proposal.epoch
     let bytes = Message.configure(proposal).encoded(header)
@@ -75,43 +76,47 @@ extension VolumeWriter {
   mutating func tickGrowth(now: Instant, into e: inout VolumeEffects) {
     considerGrowth(now: now, into: &e)
     guard growth.phase != .idle, now.nanoseconds(since: growth.lastSent) >= configuration.resendAfter else { return }
-    if growth.phase == .waiting { recordGeometry(now: now, into: &e) }
-    sendGrowth(now: now, into: &e)
+    switch growth.phase {
+    case .idle: return
+    case .configuring: sendGrowth(now: now, into: &e)
+    case .configured: recordGeometry(now: now, into: &e)
+    // Group 0's own machine sends and repeats what is proposed.
+    case .recording: return
+    }
   }
-  /// A member of the new group has made its configuration durable.
+  /// A node of the group to come has its configuration.
   mutating func receiveGrowth(
     _ configured: GroupConfiguration, from node: NodeID, now: Instant, into e: inout VolumeEffects
   ) {
-    guard growth.phase == .configuring, let proposal = growth.proposal, configured == proposal else { return }
-    note(node)
-    if growth.isDecided(proposal) { recordGeometry(now: now, into: &e) }
-  }
-  /// Group 0 has decided a configuration: perhaps the one that names the new group.
-  mutating func checkGrowth(now: Instant, into e: inout VolumeEffects) {
-    guard growth.phase == .recording, let proposal = growth.proposal else { return }
-    guard groups[0].membership.decided.geometry > proposal.group.value else { return }
-    finishGrowth(proposal, now: now, into: &e)
-  }
-  private mutating func note(_ node: NodeID) {
+    guard let proposal = growth.proposal, growth.phase == .configuring, configured == proposal else { return }
     if !growth.answered.contains(node) { growth.answered.append(node) }
+    guard growth.isDecided else { return }
+    growth.phase = .configured
+    recordGeometry(now: now, into: &e)
   }
+  /// Group 0 is told, unless a change of its members is being decided: then a later tick tries again.
   private mutating func recordGeometry(now: Instant, into e: inout VolumeEffects) {
-    do throws(VolumeError) {
-      try groups[0].membership.propose(
-        geometry: UInt32(groups.count + 1), envelope: envelope(0), now: now, into: &e.sends)
-      growth.phase = .recording
-      // Members and rules stay: records may go out at the new epoch at once.
-      adoptCounted(0, now: now, into: &e)
-    } catch {
-      growth.phase = .waiting
-    }
+    growth.lastSent = now
+    let proposed: Void? = try? groups[0].membership.propose(
+      geometry: UInt32(groups.count + 1), envelope: envelope(0), now: now, into: &e.sends)
+    guard proposed != nil else { return }
+    growth.phase = .recording
+    adoptCounted(0, now: now, into: &e)
+  }
+  /// Something was decided for group 0: perhaps that there is one group more.
+  mutating func considerEndOfGrowth(now: Instant, into e: inout VolumeEffects) {
+    guard growth.phase == .recording, let proposal = growth.proposal,
+      groups[0].membership.decided.geometry > proposal.group.value
+    else { return }
+    finishGrowth(proposal, now: now, into: &e)
   }
   private mutating func finishGrowth(_ proposal: GroupConfiguration, now: Instant, into e: inout VolumeEffects) {
     growth = Growth()
+    // Nothing in a new group is void, so its members need not hold the truncation list to count as hydrated.
     groups.append(
       WriterGroup(
-        OpenedGroup(configuration: proposal, tail: .zero, scls: []), epoch: epoch, truncationEpoch: .zero, now: now,
-        plantedBug: configuration.plantedBug))
+        OpenedGroup(configuration: proposal, tail: .zero, scls: []), epoch: epoch, truncationEpoch: .zero,
+        now: now, plantedBug: configuration.plantedBug))
     e.events.append(.grown(proposal.group))
     tellReaders([groups[0].configuration, proposal], into: &e)
     if isBlocked {

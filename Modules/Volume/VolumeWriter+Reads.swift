@@ -38,7 +38,10 @@ extension VolumeWriter {
       e.reads.append(CompletedRead(id: id, result: .failure(error)))
       return
     }
-    if let frame = cache.find(page), readPoint.map({ cache.lsn(frame) <= $0 }) ?? true {
+    // LSN 0 is a page that storage said is absent: since when is not known.
+    if let frame = cache.find(page),
+      readPoint.map({ cache.lsn(frame) > .zero && cache.lsn(frame) <= $0 }) ?? true
+    {
       counters.cacheHits += 1
       finish(id, lsn: cache.lsn(frame), Array(cache.bytes(frame)), into: &e)
       return
@@ -54,7 +57,7 @@ extension VolumeWriter {
     }
     if pending.join(page, id: id) { return }
     let needed = blind[page] ?? .zero
-    pending.begin(page, group: group, needed: needed, isAsked: needed <= vdl, id: id)
+    pending.begin(page, group: group, needed: needed, askedAt: needed <= vdl ? vdl : nil, id: id, now: now)
     if needed <= vdl { beginRead(page, group: group, at: vdl, purpose: .head, now: now, into: &e) }
   }
   private func check(_ readPoint: LSN, page: PageID) throws(VolumeError) {
@@ -81,7 +84,7 @@ extension VolumeWriter {
   /// Pages whose last change VDL has reached.
   mutating func issueWaitingReads(now: Instant, into e: inout VolumeEffects) {
     var cursor = 0
-    while let waiting = pending.nextReady(vdl: vdl, from: &cursor) {
+    while let waiting = pending.nextReady(vdl: vdl, askingAt: vdl, from: &cursor) {
       beginRead(waiting.page, group: waiting.group, at: vdl, purpose: .head, now: now, into: &e)
     }
   }
@@ -89,6 +92,12 @@ extension VolumeWriter {
     var completions: [SegmentReads.Completion] = []
     reads.tick(now: now, groups: groups, into: &e.sends, completions: &completions)
     for completion in completions { complete(completion, now: now, into: &e) }
+    let patience = min(now.nanoseconds, configuration.readTimeout)
+    while let waiting = pending.takeExpired(begunBefore: Instant(nanoseconds: now.nanoseconds - patience)) {
+      let error = VolumeError(
+        .unavailable, operation: "read", page: waiting.page, detail: "its last change is not durable")
+      for id in waiting.ids { e.reads.append(CompletedRead(id: id, result: .failure(error))) }
+    }
   }
 
   /// A read of a segment has ended.
@@ -112,13 +121,16 @@ extension VolumeWriter {
     _ completion: SegmentReads.Completion, now: Instant, into e: inout VolumeEffects
   ) {
     let page = completion.page
+    // A whole new version may have come in between: then there is nothing to do, and what is waited for now is another
+    // image.
+    guard pending.isAwaited(page, at: completion.readPoint) else { return }
     if case .failure(let error) = completion.result, error.code == .readPointTooOld, !fenced {
       // VDL has moved on since: the head is read anew.
-      guard let group = catalog.group(of: page), pending.contains(page) else { return }
+      guard let group = catalog.group(of: page) else { return }
+      pending.askAgain(page, at: vdl)
       beginRead(page, group: group, at: vdl, purpose: .head, now: now, into: &e)
       return
     }
-    // A whole new version may have come in between: then there is nothing to do.
     guard let waiting = pending.take(page) else { return }
     switch completion.result {
     case .failure(let error):
@@ -133,6 +145,15 @@ extension VolumeWriter {
         blind[page] = nil
       }
       for id in waiting.ids { finish(id, lsn: last, bytes, into: &e) }
+    }
+  }
+  /// Ends the reads of pages that a mini-transaction has brought into the cache.
+  mutating func completeLanded(now: Instant, into e: inout VolumeEffects) {
+    guard !landed.isEmpty else { return }
+    let waiting = landed
+    landed.removeAll()
+    for page in waiting {
+      for id in page.ids { read(page.page, at: nil, id: id, now: now, into: &e) }
     }
   }
   /// Ends all reads with an error.

@@ -23,7 +23,9 @@ extension VolumeWriter {
         request: request, from: node, lsn: lsn, image: image, pageSize: self.configuration.pageSize, now: now)
       if let completion { complete(completion, now: now, into: &e) }
     case .configured(let configuration): receiveConfigured(configuration, from: node, header, now: now, into: &e)
-    case .status(let status): receiveStatus(status, from: node, header, now: now, into: &e)
+    case .status(let status):
+      acknowledge(status.scl, from: node, header, now: now, into: &e)
+      receiveStatus(status, from: node, header, now: now, into: &e)
     default: counters.messagesDropped += 1
     }
     finishStep(into: &e)
@@ -124,23 +126,22 @@ extension VolumeWriter {
       request: request, from: node, reason: reason, now: now, groups: groups, into: &e.sends)
     if let completion { complete(completion, now: now, into: &e) }
   }
-  /// A node has another configuration than the message that it refused: the higher one is taken over by the other side.
+  /// A node has another configuration than the message that it refused.
   private mutating func settle(
     _ number: Int, offered: GroupConfiguration, from node: NodeID, now: Instant, into e: inout VolumeEffects
   ) {
-    if offered.supersedes(groups[number].configuration) {
-      // Either this writer's own, not decided yet: the refused batch is sent again when it is. Or an earlier writer's
-      // that was never decided.
-      saw(offered, now: now, into: &e)
-      return
-    } else if groups[number].configuration.index(of: node) == nil {
-      sendConfiguration(number, to: node, into: &e)
+    if groups[number].membership.saw(offered, envelope: envelope(number), now: now, into: &e.sends) {
+      adoptCounted(number, now: now, into: &e)
     }
-    guard let member = groups[number].configuration.index(of: node) else { return }
+    guard groups[number].configuration.supersedes(offered) else { return }
+    guard let member = groups[number].configuration.index(of: node) else {
+      sendConfiguration(number, to: node, into: &e)
+      return
+    }
     // Each refused batch ends here: one answer for all of them, or answers would breed refusals.
     let pause = now.nanoseconds(since: groups[number].members[member].lastResent)
     guard pause >= configuration.resendAfter / 8 else { return }
-    if groups[number].configuration.supersedes(offered) { sendConfiguration(number, to: node, into: &e) }
+    sendConfiguration(number, to: node, into: &e)
     resend(number, to: member, now: now, into: &e)
   }
   mutating func sendConfiguration(_ number: Int, to node: NodeID, into e: inout VolumeEffects) {
@@ -149,14 +150,6 @@ extension VolumeWriter {
     counters.messagesSent += 1
     counters.bytesSent += UInt64(bytes.count)
   }
-  /// Uses a superseding configuration from now on, and tells the readers.
-  mutating func adopt(_ new: GroupConfiguration, now: Instant, into e: inout VolumeEffects) {
-    let number = Int(new.group.value)
-    let hasAdvanced = groups[number].adopt(new)
-    tellReaders([new], into: &e)
-    if hasAdvanced { advance(now: now, into: &e) }
-  }
-
   /// Another writer has the volume: whoever waits is told that the outcome is unknown.
   mutating func becomeFenced(by other: VolumeEpoch, into e: inout VolumeEffects) {
     guard !fenced else { return }

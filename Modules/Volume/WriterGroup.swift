@@ -24,8 +24,9 @@ struct WriterMember: Sendable {
 
 /// One protection group as the writer sees it.
 struct WriterGroup: ReadableGroup, Sendable {
-  /// What acknowledgements are counted by: `membership.counted`.
+  /// What acks are counted by and requests name: `membership.counted`, as last adopted.
   private(set) var configuration: GroupConfiguration
+  /// Changes of the members and rules.
   var membership: GroupMembership
   private(set) var quorum: QuorumTable
   /// By member index.
@@ -87,7 +88,7 @@ struct WriterGroup: ReadableGroup, Sendable {
   }
   /// Whether the member is one that only the rule to come names.
   private func isNew(_ member: Int) -> Bool {
-    !configuration.rule.members.contains(MemberSet(member: member))
+    configuration.isHydrating && !configuration.rule.members.contains(MemberSet(member: member))
   }
   /// Takes over a superseding configuration; true when PGCL has advanced (it never goes back).
   mutating func adopt(_ new: GroupConfiguration) -> Bool {

@@ -24,7 +24,7 @@ final class TestVolume {
   let options: Options
   var random: DeterministicGenerator
   var now = Instant(nanoseconds: 1_000_000_000)
-  var nodes: [ModelNode]
+  var nodes: [PerfectNode]
   var writer: VolumeWriter
   var effects = VolumeEffects()
   var inFlight: [Outgoing] = []
@@ -70,10 +70,10 @@ final class TestVolume {
     var configuration = options.writer
     configuration.pageSize = options.pageSize
     let opened = TestVolume.opened(options)
-    nodes = (1...6).map { ModelNode(id: NodeID(UInt32($0)), pageSize: options.pageSize) }
+    nodes = (1...6).map { PerfectNode(id: NodeID(UInt32($0)), pageSize: options.pageSize) }
     for i in nodes.indices {
       for group in opened.groups where group.configuration.index(of: nodes[i].id) != nil {
-        nodes[i].segments[group.configuration.group] = ModelSegment(configuration: group.configuration)
+        nodes[i].segments[group.configuration.group] = PerfectSegment(configuration: group.configuration)
       }
     }
     heardSCL = opened.groups.map { [LSN](repeating: .zero, count: $0.configuration.members.count) }
@@ -134,7 +134,9 @@ final class TestVolume {
       while heardSCL.count < writer.configurations.count {
         heardSCL.append([LSN](repeating: .zero, count: writer.configurations[heardSCL.count].members.count))
       }
-      if group < heardSCL.count, let member = writer.configurations[group].index(of: node) {
+      if group < heardSCL.count, let member = writer.configurations[group].index(of: node),
+        member < heardSCL[group].count
+      {
         heardSCL[group][member] = max(heardSCL[group][member], scl)
       }
     }
@@ -207,6 +209,18 @@ final class TestVolume {
     return (vcl, vdl)
   }
   var isFenced: Bool { writer.isFenced }
+  var isOpen: Bool { writer.isOpen }
+  func zone(of node: NodeID) -> ZoneID {
+    writer.configurations[0].members.first { $0.node == node }?.zone ?? ZoneID(0)
+  }
+  /// What gossip would do: the records of one node are put on another.
+  func hydrate(_ target: NodeID, from source: NodeID) {
+    guard let from = nodes.first(where: { $0.id == source }), let to = nodes.firstIndex(where: { $0.id == target })
+    else { return }
+    for (group, segment) in from.segments {
+      for record in segment.records.values { _ = nodes[to].segments[group]?.add(record.header, record.payload) }
+    }
+  }
   var complaints: [String] { nodes.flatMap(\.complaints) + writer.checkInvariants() }
 }
 
@@ -241,4 +255,6 @@ struct PageModel {
   func head(_ id: PageID) -> [UInt8] { page(id, at: .max) }
 }
 
-func page(_ object: UInt64, _ index: UInt64) -> PageID { PageID(object: ObjectID(object), index: index) }
+func page(_ object: UInt64, _ index: some BinaryInteger) -> PageID {
+  PageID(object: ObjectID(object), index: UInt64(index))
+}

@@ -1,0 +1,39 @@
+import BorealisCore
+import BorealisVolume
+
+/// The running machine of a reader.
+final class ReaderProcess {
+  var machine: VolumeReader
+  init(_ machine: consuming VolumeReader) { self.machine = machine }
+}
+
+/// A reader instance that follows one writer until it crashes or another writer takes over.
+final class SimulatedReader {
+  /// A page read under way.
+  struct PendingRead {
+    var id: ReadID
+    var page: Int
+    /// Nil: as far as applied.
+    var point: LSN?
+    /// Applied VDL when the read began.
+    var from: LSN
+  }
+  let peer: PeerID
+  let writer: PeerID
+  let zone: ZoneID
+  let process: ReaderProcess
+  var effects = VolumeEffects()
+  var reads: [PendingRead] = []
+  var points: [LSN] = []
+  var applied = LSN.zero
+  /// When the writer last heard of this reader's read points.
+  var heardAt = Instant.zero
+  var isDead = false
+
+  init(peer: PeerID, writer: PeerID, zone: ZoneID, process: ReaderProcess) {
+    self.peer = peer
+    self.writer = writer
+    self.zone = zone
+    self.process = process
+  }
+}

@@ -1,0 +1,84 @@
+import BorealisCore
+import BorealisWire
+
+// Configurations and retention (protocol §5.8, §5.12, the node's side).
+
+extension StorageNode {
+  mutating func receiveConfigure(
+    _ header: MessageHeader, _ new: GroupConfiguration, into out: inout [Outgoing]
+  ) {
+    guard new.group == header.group else {
+      counters.messagesMalformed += 1
+      return
+    }
+    if index(of: new.group) == nil {
+      guard new.index(of: id) != nil, segments.count < StorageNodeLimits.segmentsMax else {
+        reject(header, .noSuchSegment, into: &out)
+        return
+      }
+      create(new)
+    } else {
+      adopt(new)
+    }
+    answer(header, .configured, into: &out)
+  }
+
+  /// Makes an empty segment.
+  private mutating func create(_ new: GroupConfiguration) {
+    let at = segments.firstIndex { $0.group > new.group } ?? segments.count
+    segments.insert(Segment(configuration: new, node: id, base: .zero, gcPoint: .zero), at: at)
+    // Records and pages of an earlier life here are as good as any.
+    dropping.removeAll { $0 == new.group }
+    segments[at].needsRebuild = true
+    rebuildIfNeeded(at)
+    journal(.configuration(new))
+    journalFacts(at)
+  }
+
+  private mutating func drop(_ i: Int) {
+    let group = segments[i].group
+    if incoming?.group == group { incoming = nil }
+    damages.removeAll { $0.group == group }
+    segments.remove(at: i)
+    dropping.append(group)
+  }
+
+  /// Stages the removal of pages of segments that were dropped; their records go with the chunks that hold them.
+  mutating func stageDropping() {
+    guard let group = dropping.first, index(of: group) == nil else { return }
+    var listed: [PageID] = []
+    store.pages.pages(of: group, after: nil, limit: StorageNodeLimits.coalescePages, into: &listed)
+    store.pages.endListing()
+    for page in listed where !store.stageDrop(group, page) { return }
+    if listed.isEmpty { dropping.removeFirst() }
+  }
+
+  /// Adopts a configuration that supersedes the segment's. One that leaves this node out, and that is not a transition
+  /// any more, ends the segment: only then is everything that it held held by its successor (P18 §4.1).
+  mutating func adopt(_ new: GroupConfiguration) {
+    guard let i = index(of: new.group), new.supersedes(segments[i].configuration) else { return }
+    if new.index(of: id) == nil, new.pending == nil {
+      journal(.segmentRemoved(new.group))
+      drop(i)
+      return
+    }
+    segments[i].adopt(new, node: id)
+    journal(.configuration(new))
+  }
+
+  mutating func receiveRetain(_ header: MessageHeader, _ new: Retention, into out: inout [Outgoing]) {
+    guard index(of: header.group) != nil else {
+      reject(header, .noSuchSegment, into: &out)
+      return
+    }
+    adopt(new)
+    answer(header, .retained, into: &out)
+  }
+
+  /// Adopts a retention that supersedes the one held.
+  mutating func adopt(_ new: Retention) {
+    guard new.supersedes(retention) else { return }
+    retention = new
+    journal(.retention(new))
+  }
+}

@@ -1,0 +1,14 @@
+import BorealisCore
+import BorealisSimulation
+import Testing
+
+@Suite struct PlantedBugTests {
+  @Test("each planted bug is found, by a checker that should find it", arguments: PlantedBug.allCases)
+  func isFound(bug: PlantedBug) {
+    let finding = PlantedBugCampaign.hunt(bug, seedsMax: 60)
+    #expect(finding.seeds != nil, "\(bug) was not found in 60 seeds")
+    if let report = finding.report {
+      #expect(finding.isAsExpected, "\(bug) was found by another checker: \(report.explanation)")
+    }
+  }
+}

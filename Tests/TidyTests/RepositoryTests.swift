@@ -1,0 +1,41 @@
+import Foundation
+import Testing
+
+/// The rules over the sources of this package.
+@Suite struct RepositoryTests {
+  static let root = URL(filePath: #filePath)
+    .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+
+  static let files: [SourceText] = ["Modules", "Plugins", "Examples", "Tests"].flatMap { files(in: $0) }
+
+  private static func files(in folder: String) -> [SourceText] {
+    let base = root.appending(path: folder).path
+    let names = (FileManager.default.enumerator(atPath: base)?.allObjects ?? []).compactMap { $0 as? String }
+    return names.filter { $0.hasSuffix(".swift") }.sorted().compactMap { name in
+      let path = "\(folder)/\(name)"
+      guard let text = try? String(contentsOf: root.appending(path: path), encoding: .utf8) else { return nil }
+      return SourceText(path: path, text: text)
+    }
+  }
+  static let manifest = Manifest(
+    text: (try? String(contentsOf: root.appending(path: "Package.swift"), encoding: .utf8)) ?? "")
+
+  private func expectNone(_ violations: [Violation]) {
+    for violation in violations { Issue.record("\(violation)") }
+  }
+
+  @Test func theSourcesAreThere() {
+    #expect(Self.files.count > 30)
+    for folder in TidyRules.machineFolders {
+      #expect(Self.files.contains { $0.path.hasPrefix(folder) }, "\(folder) has no sources: was it renamed?")
+    }
+    #expect(Self.manifest.targets.count >= 20)
+    #expect(Self.manifest.targets.contains { $0.name == "BorealisWire" && $0.dependencies == ["BorealisCore"] })
+  }
+  @Test func filesAreShort() { expectNone(Self.files.flatMap { TidyRules.length($0) }) }
+  @Test func machinesAreDeterministic() { expectNone(Self.files.flatMap { TidyRules.determinism($0) }) }
+  @Test func importsFollowTheArrows() {
+    expectNone(Self.files.flatMap { TidyRules.layering($0, Self.manifest) })
+    expectNone(TidyRules.arrows(Self.manifest))
+  }
+}
