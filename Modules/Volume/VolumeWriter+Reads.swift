@@ -57,7 +57,7 @@ extension VolumeWriter {
     }
     if pending.join(page, id: id) { return }
     let needed = blind[page] ?? .zero
-    pending.begin(page, group: group, needed: needed, askedAt: needed <= vdl ? vdl : nil, id: id)
+    pending.begin(page, group: group, needed: needed, askedAt: needed <= vdl ? vdl : nil, id: id, now: now)
     if needed <= vdl { beginRead(page, group: group, at: vdl, purpose: .head, now: now, into: &e) }
   }
   private func check(_ readPoint: LSN, page: PageID) throws(VolumeError) {
@@ -92,6 +92,12 @@ extension VolumeWriter {
     var completions: [SegmentReads.Completion] = []
     reads.tick(now: now, groups: groups, into: &e.sends, completions: &completions)
     for completion in completions { complete(completion, now: now, into: &e) }
+    let patience = min(now.nanoseconds, configuration.readTimeout)
+    while let waiting = pending.takeExpired(begunBefore: Instant(nanoseconds: now.nanoseconds - patience)) {
+      let error = VolumeError(
+        .unavailable, operation: "read", page: waiting.page, detail: "its last change is not durable")
+      for id in waiting.ids { e.reads.append(CompletedRead(id: id, result: .failure(error))) }
+    }
   }
 
   /// A read of a segment has ended.

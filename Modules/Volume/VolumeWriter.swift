@@ -101,7 +101,6 @@ public struct VolumeWriter: ~Copyable, Sendable {
   var planned: [Int32] = []
   var newEntries: [Int] = []
   var touched: [Int] = []
-  var scratch: [UInt8] = []
   var counters = VolumeWriterStatistics()
 
   /// Takes an opened volume over, under the name `instance`, to which nodes and readers answer.
