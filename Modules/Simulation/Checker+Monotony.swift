@@ -62,7 +62,9 @@ struct MonotonyChecker {
     fleet.update(node, group) { $0 = SegmentTruth() }
   }
 
-  /// A node says something. Answers of some kinds are promises: what they say must be durable.
+  /// A node says something.
+  ///
+  /// Answers of some kinds are promises: what they say must be durable.
   func told(
     _ envelope: Envelope, _ bytes: [UInt8], by node: NodeID, fleet: FleetTruth, _ verdicts: inout Verdicts
   ) {
@@ -97,7 +99,8 @@ struct MonotonyChecker {
     if !truth.hasRot {
       verdicts.require(
         truncation >= before.truncationTold, .i2,
-        "\(node) \(group) forgot the truncation list of epoch \(before.truncationTold) in a restart (now \(truncation))")
+        "\(node) \(group) forgot the truncation list of epoch \(before.truncationTold) in a restart (now \(truncation))"
+      )
       if truncation == before.toldEpoch {
         verdicts.require(
           scl >= before.told, .i2, "\(node) \(group) had told SCL \(before.told) and has \(scl) after a restart")
