@@ -60,12 +60,14 @@ let package = Package(
         "BorealisCore", "BorealisStorageBackend", "BorealisReplicationPolicy", "BorealisTransport",
         "BorealisCoordinator", "BorealisRuntime", "BorealisFileStorageBackend",
       ], path: "Modules/Borealis"),
+    .target(name: "CBorealisBench", path: "Plugins/CommandLineSupport"),
     .executableTarget(
       name: "BorealisCommandLine",
       dependencies: [
-        "Borealis", "BorealisSimulation", "BorealisWire", "BorealisStorageNode", "BorealisVolume",
+        "Borealis", "BorealisRuntime", "BorealisSimulation", "CBorealisBench",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "Plugins/CommandLine"),
+    .executableTarget(name: "VolumeQuickstart", dependencies: ["Borealis"], path: "Examples/VolumeQuickstart"),
     .testTarget(name: "TidyTests", path: "Tests/TidyTests"),
     .testTarget(
       name: "CoreTests", dependencies: ["BorealisCore"], path: "Tests/CoreTests"),
@@ -99,12 +101,12 @@ let package = Package(
         "BorealisVolume",
       ], path: "Tests/SimulationTests"),
     .testTarget(
-      name: "CrashTests", dependencies: ["Borealis", "BorealisRuntime"], path: "Tests/CrashTests"),
+      name: "CrashTests", dependencies: ["BorealisCommandLine"], path: "Tests/CrashTests"),
   ],
   cLanguageStandard: .c11
 )
 
-for target in package.targets where target.type != .system && target.name != "CBorealisSystem" {
+for target in package.targets where target.type != .system && !target.name.hasPrefix("CBorealis") {
   target.swiftSettings = [
     .swiftLanguageMode(.v6),
     .enableUpcomingFeature("ExistentialAny"),

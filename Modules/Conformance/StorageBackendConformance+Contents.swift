@@ -68,7 +68,7 @@ private func releasedBytesAreZero(_ trial: StorageTrial) throws {
   let ranges: [(UInt64, UInt64)] = [(70_001, 1), (100_003, 150_001), (290_000, 10_000), (280_000, 50_000), (5, 0)]
   for (offset, length) in ranges {
     try backend.release(.pages, from: offset, length: ByteCount(length))
-    for index in Int(offset)..<min(300_000, Int(offset + length)) { model[index] = 0 }
+    fillWithZeros(&model, Int(offset)..<min(300_000, Int(offset + length)))
     try trial.expect(backend, .pages, at: 0, is: model, "after releasing \(length) at \(offset)")
     try trial.expect(try backend.size(of: .pages).value == 300_000, "a release changed the size")
   }
@@ -152,7 +152,7 @@ private func agreesWithModel(_ trial: StorageTrial) throws {
         let length = generator.index(150_000)
         what = "release of \(length) at \(offset)"
         try backend.release(.pages, from: UInt64(offset), length: ByteCount(UInt64(length)))
-        for index in offset..<max(offset, min(model.count, offset + length)) { model[index] = 0 }
+        fillWithZeros(&model, offset..<max(offset, min(model.count, offset + length)))
       case 8:
         what = "reservation up to \(offset)"
         try backend.reserve(.pages, upTo: ByteCount(UInt64(offset)))

@@ -113,6 +113,8 @@ extension GroupConfiguration {
   /// Ends the transition with the pending rule in force, one membership epoch later; members it does not name go.
   ///
   /// The caller has made sure of hydration: a write quorum of the pending rule holds everything up to `hydrationTarget`.
+  /// This is the one step of P18 §4.1; the writer takes it by way of a handover, in which both rules still hold, so that
+  /// an opener that finds the step half made can tell on whom to complete it.
   /// - Throws: `.noTransition`, `.epochExhausted`.
   public func committing(by epoch: VolumeEpoch) throws(ReplicationPolicyError) -> GroupConfiguration {
     guard let pending else { throw ReplicationPolicyError(.noTransition, detail: "commit of \(group)") }

@@ -34,7 +34,8 @@ extension ReplicationPolicy {
   ///
   /// Covered: the steady state; the replacement of each member, of each two at once, and of each while another
   /// replacement is under way; each zone lost, replacements while it is lost, and its return; a zone lost during a
-  /// replacement. Of each transition: before, during (writes by both rules, reads by the old one), committed, reverted.
+  /// replacement. Of each transition: before, during (writes by both rules, reads by the old one), handed over,
+  /// committed, reverted.
   /// Members are named A, B, C... in slot order; those that replace them get the letters after.
   ///
   /// Takes about 2^(copies + 2) · copies² / 2 steps: a few milliseconds for six copies.
@@ -63,9 +64,9 @@ extension ReplicationPolicy {
         node: NodeID(UInt32(index)), zone: ZoneID(UInt8(truncatingIfNeeded: slot.zone)), kind: slot.kind)
     }
     let rule = rule(members: members)
-    let writes = QuorumTable.writes(rule, count: copies)
-    let reads = QuorumTable.reads(rule, count: copies)
-    func survives(_ table: QuorumTable) -> Int {
+    let writes = SubsetTable.writes(rule, count: copies)
+    let reads = SubsetTable.reads(rule, count: copies)
+    func survives(_ table: SubsetTable) -> Int {
       // The most losses of which none ends the quorum; -1 where there is no quorum at all.
       let fatal = table.isQuorum.indices.filter { !table.isQuorum[$0] }
       return (fatal.map { copies - $0.nonzeroBitCount }.min() ?? copies + 1) - 1
@@ -164,8 +165,8 @@ extension ReplicationPolicy {
     guard let pending = c.pending else { return }
     try checkWellFormed(pending, over: active, step: step + ", begun")
     let count = c.members.count
-    let (oldWrites, oldReads) = (QuorumTable.writes(c.rule, count: count), QuorumTable.reads(c.rule, count: count))
-    let (newWrites, newReads) = (QuorumTable.writes(pending, count: count), QuorumTable.reads(pending, count: count))
+    let (oldWrites, oldReads) = (SubsetTable.writes(c.rule, count: count), SubsetTable.reads(c.rule, count: count))
+    let (newWrites, newReads) = (SubsetTable.writes(pending, count: count), SubsetTable.reads(pending, count: count))
     let both = oldWrites.and(newWrites)
     // Writes before, and the proposal of the transition itself, against recovery that reads by the old rule.
     try meet(reads: oldReads, writes: oldWrites, step + ", begun")
@@ -178,12 +179,17 @@ extension ReplicationPolicy {
     try meet(writes: newWrites, newWrites, step + ", committed")
     try meet(reads: newReads, writes: both, step + ", committed")
     try meet(writes: both, newWrites, step + ", committed")
+    // The handover (the new rule in force, the old one still written): an opener that finds it reads by both, and must
+    // meet what was decided by either.
+    let bothReads = oldReads.and(newReads)
+    try meet(reads: bothReads, writes: oldWrites, step + ", handed over")
+    try meet(reads: bothReads, writes: newWrites, step + ", handed over")
     // After a revert.
     try meet(writes: both, oldWrites, step + ", reverted")
   }
 
   func checkSteady(_ rule: QuorumRule, count: Int, step: String) throws(ReplicationPolicyError) {
-    let (writes, reads) = (QuorumTable.writes(rule, count: count), QuorumTable.reads(rule, count: count))
+    let (writes, reads) = (SubsetTable.writes(rule, count: count), SubsetTable.reads(rule, count: count))
     try meet(reads: reads, writes: writes, step)
     try meet(writes: writes, writes, step)
   }
@@ -208,12 +214,12 @@ extension ReplicationPolicy {
   }
 }
 
-private func meet(reads: QuorumTable, writes: QuorumTable, _ step: String) throws(ReplicationPolicyError) {
+private func meet(reads: SubsetTable, writes: SubsetTable, _ step: String) throws(ReplicationPolicyError) {
   // The writes are looked through in order, so that the first ones that fail are named.
   if let (w, r) = writes.miss(reads) { throw ReplicationPolicyError(.readMissesWrite, step: step, sets: [r, w]) }
 }
 
-private func meet(writes: QuorumTable, _ others: QuorumTable, _ step: String) throws(ReplicationPolicyError) {
+private func meet(writes: SubsetTable, _ others: SubsetTable, _ step: String) throws(ReplicationPolicyError) {
   if let (a, b) = writes.miss(others) { throw ReplicationPolicyError(.writeMissesWrite, step: step, sets: [a, b]) }
 }
 

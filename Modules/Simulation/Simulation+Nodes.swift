@@ -32,7 +32,8 @@ extension Simulation {
     var configuration = StorageNodeConfiguration()
     configuration.pageSize = options.pageSize
     configuration.chunkSize = options.chunkBytes
-    configuration.logLimit = UInt64(options.chunkBytes) * 24
+    // The eighth of the log that is kept for repair must hold what a writer may have in flight.
+    configuration.logLimit = max(UInt64(options.chunkBytes) * 24, 512 << 10)
     configuration.stagedLimit = 256 << 10
     configuration.gossipInterval = 25_000_000
     configuration.pullDelay = 8_000_000

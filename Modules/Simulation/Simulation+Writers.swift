@@ -147,7 +147,7 @@ extension Simulation {
     c.cacheBytes = options.cachePages * options.pageSize
     c.allocationLimit = options.allocationLimit
     c.batchBytesMax = 4 << 10
-    c.bytesInFlightMax = 128 << 10
+    c.bytesInFlightMax = 32 << 10
     c.resendAfter = 30_000_000
     c.readTimeout = 1_000_000_000
     c.readHedgeAfter = 10_000_000

@@ -15,6 +15,9 @@ public enum SimulationCampaign {
     /// Hash over the digests of all runs, in order.
     public var digest: UInt64 = 0
 
+    /// Makes an empty summary.
+    public init() {}
+
     /// Adds a run.
     public mutating func add(_ report: SimulationReport) {
       runs += 1

@@ -83,6 +83,7 @@ public final class FaultyStorageBackend<Base: StorageBackend>: StorageBackend {
       if isFull { throw StorageBackendError(.noSpace, operation: "reserve", file: file, detail: "set full") }
       tracked.unsynced.recordReserve(upTo: size.value, size: old)
       try settleSize(file, &tracked) { () throws(StorageBackendError) in try base.reserve(file, upTo: size) }
+      tracked.blank.insert(contentsOf: old..<size.value)
     }
   }
   /// Releases in the base and remembers what was there.
@@ -92,9 +93,11 @@ public final class FaultyStorageBackend<Base: StorageBackend>: StorageBackend {
       let (sum, overflow) = offset.addingReportingOverflow(length.value)
       let end = overflow ? size : min(sum, size)
       if effect == .lie || offset >= end { return }
-      try tracked.unsynced.recordRelease(file, from: offset, to: end, size: size, base: base)
+      try tracked.unsynced.recordRelease(
+        file, from: offset, to: end, size: size, blank: tracked.blank, base: base)
       try base.release(file, from: offset, length: length)
       tracked.holes.insert(contentsOf: offset..<end)
+      tracked.blank.insert(contentsOf: offset..<end)
     }
   }
   /// Truncates the base and remembers what was there.
@@ -102,12 +105,14 @@ public final class FaultyStorageBackend<Base: StorageBackend>: StorageBackend {
     try perform(.truncate, file) { (tracked, effect) throws(StorageBackendError) in
       let old = try knownSize(file, &tracked)
       if effect == .lie || size.value == old { return }
-      try tracked.unsynced.recordTruncate(file, to: size.value, size: old, base: base)
+      try tracked.unsynced.recordTruncate(file, to: size.value, size: old, blank: tracked.blank, base: base)
       try settleSize(file, &tracked) { () throws(StorageBackendError) in try base.truncate(file, to: size) }
       if size.value < old {
         tracked.holes.remove(contentsOf: size.value..<UInt64.max)
+        tracked.blank.remove(contentsOf: size.value..<UInt64.max)
       } else {
         tracked.holes.insert(contentsOf: old..<size.value)
+        tracked.blank.insert(contentsOf: old..<size.value)
       }
     }
   }
@@ -138,6 +143,8 @@ public final class FaultyStorageBackend<Base: StorageBackend>: StorageBackend {
         do throws(StorageBackendError) {
           let size = try tracked.unsynced.crash(file, crash, base: base, using: &generator, report: &report)
           tracked.size = size
+          tracked.blank = RangeSet()
+          tracked.holes = RangeSet()
         } catch {
           preconditionFailure("the base backend failed while a crash was applied to it: \(error)")
         }
@@ -203,6 +210,7 @@ public final class FaultyStorageBackend<Base: StorageBackend>: StorageBackend {
           try unsafeRead(file, offset, &byte)
           byte ^= mask
           try unsafeWrite(file, offset, byte)
+          tracked.blank.remove(contentsOf: offset..<offset + 1)
         } catch {
           preconditionFailure("the base backend failed while bits were flipped in it: \(error)")
         }
@@ -252,11 +260,16 @@ public final class FaultyStorageBackend<Base: StorageBackend>: StorageBackend {
     let (end, overflow) = offset.addingReportingOverflow(UInt64(bytes.count))
     if overflow || end > UInt64.max - UnsyncedChanges.sectorSize { return try base.write(file, at: offset, bytes) }
     let size = try knownSize(file, &tracked)
-    try tracked.unsynced.recordWrite(file, at: offset, length: bytes.count, size: size, base: base)
+    try tracked.unsynced.recordWrite(
+      file, at: offset, length: bytes.count, size: size, blank: tracked.blank, base: base)
+    if !tracked.blank.isEmpty { tracked.blank.remove(contentsOf: offset..<end) }
     try settleSize(file, &tracked) { () throws(StorageBackendError) in try base.write(file, at: offset, bytes) }
     tracked.size = max(size, end)
     if !tracked.holes.isEmpty { tracked.holes.remove(contentsOf: offset..<end) }
-    if offset > size { tracked.holes.insert(contentsOf: size..<offset) }
+    if offset > size {
+      tracked.holes.insert(contentsOf: size..<offset)
+      tracked.blank.insert(contentsOf: size..<offset)
+    }
   }
   private func checkRoom(
     _ operation: String, _ file: StorageFile, _ tracked: TrackedFile.State, _ offset: UInt64, _ count: Int
@@ -361,8 +374,10 @@ private final class TrackedFile: Sendable {
     /// nil: ask the base.
     var size: UInt64?
     var unsynced = UnsyncedChanges()
-    /// Ranges below the end without space of their own: writes there need some.
+    /// Ranges below the end known to be without space of their own: writes there need some.
     var holes = RangeSet<UInt64>()
+    /// Ranges below the end known to be zero: no need to read what was there.
+    var blank = RangeSet<UInt64>()
     var counters = StorageCounters()
   }
   let state = Mutex(State())

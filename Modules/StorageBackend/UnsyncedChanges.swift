@@ -1,5 +1,13 @@
 import BorealisCore
 
+#if canImport(Darwin)
+  import Darwin
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Glibc
+#endif
+
 /// What a file looked like before each change that was not synced: an undo log, newest change last.
 ///
 /// A crash goes through it backwards. Each sector comes to rest at some version between the newest and the last durable
@@ -51,39 +59,42 @@ struct UnsyncedChanges {
   // MARK: recording (before the change is applied)
 
   mutating func recordWrite<Base: StorageBackend>(
-    _ file: StorageFile, at offset: UInt64, length: Int, size: UInt64, base: Base
+    _ file: StorageFile, at offset: UInt64, length: Int, size: UInt64, blank: borrowing RangeSet<UInt64>, base: Base
   ) throws(StorageBackendError) {
     let end = offset + UInt64(length)
     let start = UnsyncedChanges.down(offset)
     let roundedEnd = UnsyncedChanges.up(end)
     let first = pieces.count
     let savedEnd = min(roundedEnd, UnsyncedChanges.up(size))
-    if start < savedEnd { try save(file, start, Int(savedEnd - start), base, unlessZero: false) }
+    if start < savedEnd, !blank.covers(start..<savedEnd) {
+      try save(file, start, Int(savedEnd - start), base, unlessZero: false)
+    }
     changes.append(
       Change(
         kind: .write, start: start, end: roundedEnd, exactEnd: end, sizeBefore: size, sizeAfter: max(size, end),
         pieces: first..<pieces.count))
   }
   mutating func recordRelease<Base: StorageBackend>(
-    _ file: StorageFile, from offset: UInt64, to end: UInt64, size: UInt64, base: Base
+    _ file: StorageFile, from offset: UInt64, to end: UInt64, size: UInt64, blank: borrowing RangeSet<UInt64>,
+    base: Base
   ) throws(StorageBackendError) {
     let start = UnsyncedChanges.down(offset)
     let roundedEnd = UnsyncedChanges.up(min(end, size))
     if start >= roundedEnd { return }
     let first = pieces.count
-    try saveAll(file, start, roundedEnd, base)
+    try saveAll(file, start, roundedEnd, blank, base)
     changes.append(
       Change(
         kind: .release, start: start, end: roundedEnd, exactEnd: min(end, size), sizeBefore: size, sizeAfter: size,
         pieces: first..<pieces.count))
   }
   mutating func recordTruncate<Base: StorageBackend>(
-    _ file: StorageFile, to newSize: UInt64, size: UInt64, base: Base
+    _ file: StorageFile, to newSize: UInt64, size: UInt64, blank: borrowing RangeSet<UInt64>, base: Base
   ) throws(StorageBackendError) {
     let start = UnsyncedChanges.down(min(newSize, size))
     let end = UnsyncedChanges.up(size)
     let first = pieces.count
-    if newSize < size { try saveAll(file, start, end, base) }
+    if newSize < size { try saveAll(file, start, end, blank, base) }
     changes.append(
       Change(
         kind: .truncate, start: start, end: max(start, end), exactEnd: size, sizeBefore: size, sizeAfter: newSize,
@@ -237,14 +248,22 @@ struct UnsyncedChanges {
 
   // MARK: saving old bytes
 
+  /// Saves what is not zero of a range of any size.
   private mutating func saveAll<Base: StorageBackend>(
-    _ file: StorageFile, _ start: UInt64, _ end: UInt64, _ base: Base
+    _ file: StorageFile, _ start: UInt64, _ end: UInt64, _ blank: borrowing RangeSet<UInt64>, _ base: Base
   ) throws(StorageBackendError) {
+    var written = RangeSet(start..<end)
+    for range in blank.ranges { written.remove(contentsOf: range) }
     var offset = start
-    while offset < end {
-      let length = Int(min(end - offset, 64 << 10))
-      try save(file, offset, length, base, unlessZero: true)
-      offset += UInt64(length)
+    for range in written.ranges {
+      // Rounded out to sectors; never the same sector twice.
+      offset = max(offset, UnsyncedChanges.down(range.lowerBound))
+      let end = min(end, UnsyncedChanges.up(range.upperBound))
+      while offset < end {
+        let length = Int(min(end - offset, 64 << 10))
+        try save(file, offset, length, base, unlessZero: true)
+        offset += UInt64(length)
+      }
     }
   }
   private mutating func save<Base: StorageBackend>(
@@ -256,7 +275,10 @@ struct UnsyncedChanges {
     let failure: StorageBackendError? = arena.withUnsafeMutableBytes { raw in
       let buffer = UnsafeMutableRawBufferPointer(rebasing: raw[position..<position + length])
       do throws(StorageBackendError) { try base.read(file, at: offset, into: buffer) } catch { return error }
-      if unlessZero { isZero = buffer.allSatisfy { $0 == 0 } }
+      if unlessZero, let first = buffer.baseAddress {
+        // All are zero when the first one is and each equals the next.
+        isZero = buffer[0] == 0 && memcmp(first, first + 1, length - 1) == 0
+      }
       return nil
     }
     if failure != nil || isZero { arena.removeLast(length) }
@@ -266,4 +288,18 @@ struct UnsyncedChanges {
 
   private static func down(_ offset: UInt64) -> UInt64 { offset / sectorSize * sectorSize }
   private static func up(_ offset: UInt64) -> UInt64 { (offset + sectorSize - 1) / sectorSize * sectorSize }
+}
+
+extension RangeSet<UInt64> {
+  /// Whether all of `range` is in the set; logarithmic and without allocation.
+  func covers(_ range: Range<UInt64>) -> Bool {
+    var low = 0
+    var high = ranges.count
+    while low < high {
+      let middle = (low + high) / 2
+      if ranges[middle].upperBound <= range.lowerBound { low = middle + 1 } else { high = middle }
+    }
+    return low < ranges.count && ranges[low].lowerBound <= range.lowerBound
+      && ranges[low].upperBound >= range.upperBound
+  }
 }

@@ -87,7 +87,8 @@ extension StorageNode {
     }
     guard var current = fold, !current.isRetiring else { return }
     if current.isStaged {
-      // Nothing is under way any more, and nothing failed: all its pages are installed.
+      // All its pages are installed when none waits (they may have to, for a full disk) and no job has failed.
+      guard !store.pages.hasStaged, store.pages.flight == nil else { return }
       fold = nil
       raiseGCPoints(current)
       canFold = chunkToFold(now: now) != nil

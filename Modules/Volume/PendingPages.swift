@@ -16,9 +16,12 @@ struct PendingPages: Sendable {
     var group: ProtectionGroupID
     /// Storage is asked once VDL has reached this: the last change that may be missing from the cache.
     var needed: LSN
-    /// The read point at which storage has been asked. An answer for another one is of an earlier life of the entry,
-    /// whose changes are lost: it must not be used.
+    /// The read point at which storage has been asked.
+    ///
+    /// An answer for another one is of an earlier life of the entry, whose changes are lost: it must not be used.
     var askedAt: LSN?
+    /// When the first caller came.
+    var begun: Instant
     var ids: [ReadID] = []
     var changes: [Change] = []
     var isUsed = true
@@ -34,9 +37,9 @@ struct PendingPages: Sendable {
   func contains(_ page: PageID) -> Bool { !places.isEmpty && places[page] != nil }
 
   /// Registers a page; `askedAt` tells whether storage is being asked already, and at which read point.
-  mutating func begin(_ page: PageID, group: ProtectionGroupID, needed: LSN, askedAt: LSN?, id: ReadID) {
+  mutating func begin(_ page: PageID, group: ProtectionGroupID, needed: LSN, askedAt: LSN?, id: ReadID, now: Instant) {
     precondition(places[page] == nil)
-    let entry = Page(page: page, group: group, needed: needed, askedAt: askedAt, ids: [id])
+    let entry = Page(page: page, group: group, needed: needed, askedAt: askedAt, begun: now, ids: [id])
     if askedAt == nil { waitingCount += 1 }
     if let at = free.popLast() {
       pages[at] = entry
@@ -102,6 +105,12 @@ struct PendingPages: Sendable {
       pages[at].changes.removeAll()
       waitingCount += 1
     }
+  }
+  /// Takes out a page that has waited for VDL (or for a stream to follow) since before `deadline`.
+  mutating func takeExpired(begunBefore deadline: Instant) -> Page? {
+    guard waitingCount > 0 else { return nil }
+    for entry in pages where entry.isUsed && entry.askedAt == nil && entry.begun < deadline { return take(entry.page) }
+    return nil
   }
   /// Takes everything out, in the order of the slots.
   mutating func takeAll() -> [Page] {

@@ -27,6 +27,10 @@ struct ReadPoints: Sendable {
     let at = position(of: lsn)
     return at < points.count && points[at].lsn == lsn
   }
+  func hasPoint(from lower: LSN, below upper: LSN) -> Bool {
+    let at = position(of: lower)
+    return at < points.count && points[at].lsn < upper
+  }
   mutating func open(_ lsn: LSN) {
     let at = position(of: lsn)
     if at < points.count, points[at].lsn == lsn {
@@ -49,7 +53,7 @@ struct ReadPoints: Sendable {
 /// `tail(g, P)`: the last LSN issued to a group at or below a read point, for the current VDL and the read points in
 /// use.
 ///
-/// Older ones are kept only where a read point in use needs them, so the history is as long as the list of those.
+/// Older ones are kept only where a read point in use needs them, so the history is about as long as the list of those.
 struct TailHistory: Sendable {
   /// The tail at the current VDL (a reader: at the applied VDL).
   private(set) var current: LSN
@@ -61,15 +65,23 @@ struct TailHistory: Sendable {
   mutating func advance(to lsn: LSN, points: borrowing ReadPoints) {
     if let highest = points.highest {
       if highest >= current { older.append(current) }
-      while let first = older.first, let lowest = points.lowest, (older.count > 1 ? older[1] : lsn) <= lowest,
-        first < lowest
-      {
-        older.removeFirst()
-      }
+      // Points close in any order: those that nobody needs any more go when they are the greater part.
+      if older.count > 2 * points.count + 8 { compact(below: lsn, points: points) }
     } else if !older.isEmpty {
       older.removeAll(keepingCapacity: true)
     }
     current = lsn
+  }
+  /// Keeps only the tails of read points in use.
+  private mutating func compact(below end: LSN, points: borrowing ReadPoints) {
+    var kept = 0
+    for i in older.indices {
+      let next = i + 1 < older.count ? older[i + 1] : older[i] < current ? current : end
+      guard points.hasPoint(from: older[i], below: next) else { continue }
+      older[kept] = older[i]
+      kept += 1
+    }
+    older.removeLast(older.count - kept)
   }
   /// An LSN that a segment must have reached to serve reads at `readPoint`: exactly the tail for a read point in use
   /// (or the current VDL), at least the tail for another.

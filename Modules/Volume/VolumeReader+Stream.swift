@@ -95,7 +95,6 @@ extension VolumeReader {
   mutating func lose(_ reason: String, now: Instant, into e: inout VolumeEffects) {
     guard phase == .loading || phase == .attached else { return }
     phase = .attaching
-    detachedAt = now
     lastAppliedIsConsistencyPoint = true
     scannedCount = 0
     applicableCount = 0
@@ -284,7 +283,11 @@ extension VolumeReader {
     case .idle, .fenced: return
     case .attaching:
       if now.nanoseconds(since: attachSentAt) >= configuration.attachRetryAfter { sendAttach(now: now, into: &e) }
-      if now.nanoseconds(since: detachedAt) >= configuration.readTimeout { failPending(.unavailable, into: &e) }
+      let patience = min(now.nanoseconds, configuration.readTimeout)
+      while let waiting = pending.takeExpired(begunBefore: Instant(nanoseconds: now.nanoseconds - patience)) {
+        let error = VolumeError(.unavailable, operation: "read", page: waiting.page, detail: "no stream to follow")
+        for id in waiting.ids { e.reads.append(CompletedRead(id: id, result: .failure(error))) }
+      }
     case .loading, .attached:
       if let holeSince, now.nanoseconds(since: holeSince) >= configuration.holeTimeout {
         lose("a hole in the stream", now: now, into: &e)

@@ -36,8 +36,6 @@ public struct VolumeReader: ~Copyable, Sendable {
   var phase = Phase.idle
   var epoch = VolumeEpoch.zero
   var attachSentAt = Instant.zero
-  /// Since when there is no stream to follow.
-  var detachedAt: Instant
   var reportedAt = Instant.zero
   /// Since when a hole below VDL stands in the way.
   var holeSince: Instant?
@@ -72,7 +70,6 @@ public struct VolumeReader: ~Copyable, Sendable {
     self.volume = volume
     self.instance = instance
     self.writer = writer
-    detachedAt = now
     catalog = VolumeCatalog(pageSize: configuration.pageSize, extentPages: 1, groupPages: 1)
     cache = PageCache(pageSize: configuration.pageSize, bytes: configuration.cacheBytes)
     // Apart for each life of the instance, so that a late answer to an earlier one is not mistaken.
@@ -93,7 +90,6 @@ public struct VolumeReader: ~Copyable, Sendable {
   public mutating func start(now: Instant, into e: inout VolumeEffects) {
     guard phase == .idle else { return }
     phase = .attaching
-    detachedAt = now
     sendAttach(now: now, into: &e)
   }
 
@@ -147,7 +143,7 @@ public struct VolumeReader: ~Copyable, Sendable {
       return
     }
     if pending.join(page, id: id) { return }
-    pending.begin(page, group: ProtectionGroupID(0), needed: .zero, askedAt: nil, id: id)
+    pending.begin(page, group: ProtectionGroupID(0), needed: .zero, askedAt: nil, id: id, now: now)
     issueWaitingReads(now: now, into: &e)
   }
   private func refusal(_ page: PageID, _ readPoint: LSN?) -> VolumeError? {

@@ -32,6 +32,7 @@ extension VolumeWriter {
     if nextLSN == before, newEntries.isEmpty { emitMinimal(mtr, now: now, into: &e) }
     newEntries.removeAll(keepingCapacity: true)
     finishTransaction(timestamp: timestamp, now: now, into: &e)
+    completeLanded(now: now, into: &e)
     counters.commits += 1
     considerGrowth(now: now, into: &e)
     return lastRecord
@@ -280,18 +281,8 @@ extension VolumeWriter {
     }
     cache.setLSN(frame, lastRecord)
     blind[page] = nil
-    // Who waited for the page from storage can have it, when the mini-transaction is whole.
-    if pending.contains(page), !landed.contains(page) { landed.append(page) }
-  }
-  /// Ends the reads that waited for pages which are in the cache now.
-  private mutating func finishLanded(into e: inout VolumeEffects) {
-    guard !landed.isEmpty else { return }
-    for page in landed {
-      guard let frame = cache.find(page), let waiting = pending.take(page) else { continue }
-      let image = PageImage(lsn: cache.lsn(frame), bytes: Array(cache.bytes(frame)))
-      for id in waiting.ids { e.reads.append(CompletedRead(id: id, result: .success(image))) }
-    }
-    landed.removeAll(keepingCapacity: true)
+    // Who waited for the page from storage can have it, but only as it is after the whole mini-transaction.
+    if let waiting = pending.take(page) { landed.append(waiting) }
   }
   mutating func insertIntoCache(_ page: PageID, lsn: LSN) -> Int? {
     cache.insert(page, lsn: lsn, vdl: vdl, plantedBug: configuration.plantedBug)
@@ -356,7 +347,6 @@ extension VolumeWriter {
     }
     for i in touched.indices { sendIfDue(touched[i], now: now, into: &e) }
     touched.removeAll(keepingCapacity: true)
-    finishLanded(into: &e)
   }
 }
 

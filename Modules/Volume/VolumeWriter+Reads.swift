@@ -57,7 +57,7 @@ extension VolumeWriter {
     }
     if pending.join(page, id: id) { return }
     let needed = blind[page] ?? .zero
-    pending.begin(page, group: group, needed: needed, askedAt: needed <= vdl ? vdl : nil, id: id)
+    pending.begin(page, group: group, needed: needed, askedAt: needed <= vdl ? vdl : nil, id: id, now: now)
     if needed <= vdl { beginRead(page, group: group, at: vdl, purpose: .head, now: now, into: &e) }
   }
   private func check(_ readPoint: LSN, page: PageID) throws(VolumeError) {
@@ -92,6 +92,12 @@ extension VolumeWriter {
     var completions: [SegmentReads.Completion] = []
     reads.tick(now: now, groups: groups, into: &e.sends, completions: &completions)
     for completion in completions { complete(completion, now: now, into: &e) }
+    let patience = min(now.nanoseconds, configuration.readTimeout)
+    while let waiting = pending.takeExpired(begunBefore: Instant(nanoseconds: now.nanoseconds - patience)) {
+      let error = VolumeError(
+        .unavailable, operation: "read", page: waiting.page, detail: "its last change is not durable")
+      for id in waiting.ids { e.reads.append(CompletedRead(id: id, result: .failure(error))) }
+    }
   }
 
   /// A read of a segment has ended.
@@ -139,6 +145,15 @@ extension VolumeWriter {
         blind[page] = nil
       }
       for id in waiting.ids { finish(id, lsn: last, bytes, into: &e) }
+    }
+  }
+  /// Ends the reads of pages that a mini-transaction has brought into the cache.
+  mutating func completeLanded(now: Instant, into e: inout VolumeEffects) {
+    guard !landed.isEmpty else { return }
+    let waiting = landed
+    landed.removeAll()
+    for page in waiting {
+      for id in page.ids { read(page.page, at: nil, id: id, now: now, into: &e) }
     }
   }
   /// Ends all reads with an error.

@@ -85,6 +85,8 @@ public struct VolumeWriter: ~Copyable, Sendable {
   var blind: [PageID: LSN] = [:]
   var blindQueue = Ring(filler: BlindWrite(lsn: .zero, page: PageID(object: ObjectID(0), index: 0)))
   var pending = PendingPages()
+  /// Pages that were waited for and that the mini-transaction being committed has written whole.
+  var landed: [PendingPages.Page] = []
   var reads: SegmentReads
   /// Read points that hold back PGMRPL: the shell's, and those of reads under way.
   var readPoints = ReadPoints()
@@ -99,9 +101,6 @@ public struct VolumeWriter: ~Copyable, Sendable {
   var planned: [Int32] = []
   var newEntries: [Int] = []
   var touched: [Int] = []
-  /// Pages of the mini-transaction under way that reads wait for, and that are in the cache now.
-  var landed: [PageID] = []
-  var scratch: [UInt8] = []
   var counters = VolumeWriterStatistics()
 
   /// Takes an opened volume over, under the name `instance`, to which nodes and readers answer.

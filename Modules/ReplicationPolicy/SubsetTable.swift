@@ -1,7 +1,7 @@
 public import BorealisWire
 
 /// Every set of up to 16 members, and which of them are quorums: what the checks look up instead of asking the rule.
-struct QuorumTable {
+struct SubsetTable {
   /// All members.
   let all: MemberSet
   /// Index: the bits of a set.
@@ -13,11 +13,11 @@ struct QuorumTable {
     isQuorum = (0..<(1 << count)).map { predicate(MemberSet(rawValue: UInt16(truncatingIfNeeded: $0))) }
   }
   /// Write quorums of `rule`.
-  static func writes(_ rule: QuorumRule, count: Int) -> QuorumTable { QuorumTable(count: count, rule.isWriteQuorum) }
+  static func writes(_ rule: QuorumRule, count: Int) -> SubsetTable { SubsetTable(count: count, rule.isWriteQuorum) }
   /// Read quorums of `rule`.
-  static func reads(_ rule: QuorumRule, count: Int) -> QuorumTable { QuorumTable(count: count, rule.isReadQuorum) }
+  static func reads(_ rule: QuorumRule, count: Int) -> SubsetTable { SubsetTable(count: count, rule.isReadQuorum) }
   /// Sets that are quorums in both.
-  func and(_ other: QuorumTable) -> QuorumTable {
+  func and(_ other: SubsetTable) -> SubsetTable {
     var result = self
     for i in isQuorum.indices { result.isQuorum[i] = isQuorum[i] && other.isQuorum[i] }
     return result
@@ -28,7 +28,7 @@ struct QuorumTable {
   ///
   /// Rules are monotone, so a quorum misses some other one exactly when the rest of the members is another one: that
   /// takes one look at each set instead of one at each pair.
-  func miss(_ other: QuorumTable) -> (MemberSet, MemberSet)? {
+  func miss(_ other: SubsetTable) -> (MemberSet, MemberSet)? {
     for i in isQuorum.indices where isQuorum[i] {
       let mine = MemberSet(rawValue: UInt16(truncatingIfNeeded: i))
       var theirs = all.subtracting(mine)
@@ -62,9 +62,9 @@ extension QuorumRule {
     return result
   }
   /// The smallest write quorums, none of which holds another: 2^n steps for n members.
-  public var minimalWriteQuorums: [MemberSet] { QuorumTable.writes(self, count: members.highest).minimal }
+  public var minimalWriteQuorums: [MemberSet] { SubsetTable.writes(self, count: members.highest).minimal }
   /// The smallest read quorums.
-  public var minimalReadQuorums: [MemberSet] { QuorumTable.reads(self, count: members.highest).minimal }
+  public var minimalReadQuorums: [MemberSet] { SubsetTable.reads(self, count: members.highest).minimal }
 
   /// The quorum set of P18 §4.1: writes need both rules, reads either.
   ///

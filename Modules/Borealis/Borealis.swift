@@ -1,0 +1,11 @@
+// The umbrella: `import Borealis` gives the volume, its seams and the parts that need nothing from outside.
+@_exported public import BorealisCoordinator
+@_exported public import BorealisCore
+@_exported public import BorealisFileStorageBackend
+@_exported public import BorealisReplicationPolicy
+@_exported public import BorealisRuntime
+@_exported public import BorealisStorageBackend
+@_exported public import BorealisStorageNode
+@_exported public import BorealisTransport
+@_exported public import BorealisVolume
+@_exported public import BorealisWire

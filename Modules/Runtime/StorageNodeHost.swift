@@ -1,0 +1,121 @@
+import BorealisCore
+import BorealisStorageBackend
+import BorealisStorageNode
+import BorealisTransport
+import BorealisWire
+import Synchronization
+
+/// Runs one storage node in this process: the machine in a lock, two threads of its own, a backend and a transport.
+///
+/// The log thread appends and flushes; the other one ticks, coalesces, gossips and scrubs. Messages are handled on the
+/// thread that delivers them. Effects are performed after the lock is let go.
+public final class StorageNodeHost: MessageReceiver {
+  /// The node.
+  public let id: NodeID
+  private let node: Mutex<StorageNode>
+  private let backend: any StorageBackend
+  private let transport: any Transport
+  private let logSignal = ThreadSignal()
+  private let backgroundSignal = ThreadSignal()
+  private let isRunning = Atomic<Bool>(true)
+  private let threads = Mutex<[WorkerThread]>([])
+  private let tickMilliseconds: UInt64
+
+  /// Opens the node on `backend` (formats it when empty, recovers otherwise), starts its threads and registers with `transport`.
+  ///
+  /// - Throws: what the backend throws while opening.
+  public init(
+    id: NodeID, volume: VolumeID, backend: any StorageBackend, transport: any Transport,
+    configuration: StorageNodeConfiguration, tickMilliseconds: UInt64 = 10
+  ) throws(StorageBackendError) {
+    self.id = id
+    self.backend = backend
+    self.transport = transport
+    self.tickMilliseconds = tickMilliseconds
+    node = Mutex(
+      try StorageNode(id: id, volume: volume, backend: backend, configuration: configuration, now: SystemClock.now))
+    transport.register(.node(id), self)
+    threads.withLock {
+      $0 = [WorkerThread { [self] in runLog() }, WorkerThread { [self] in runBackground() }]
+    }
+  }
+
+  /// Takes one message; answers on this thread.
+  public func receive(_ bytes: [UInt8]) {
+    guard isRunning.load(ordering: .acquiring) else { return }
+    var out: [Outgoing] = []
+    let work = node.withLock { node in
+      node.receive(bytes, now: SystemClock.now, into: &out)
+      return (log: node.hasLogWork, background: node.hasBackgroundWork)
+    }
+    if work.log { logSignal.raise() }
+    if work.background { backgroundSignal.raise() }
+    send(out)
+  }
+
+  /// Where the node's segment of `group` stands; nil where it holds none.
+  public func status(of group: ProtectionGroupID) -> SegmentStatus? { node.withLock { $0.status(of: group) } }
+
+  /// The node's counters.
+  public var statistics: StorageNodeStatistics { node.withLock { $0.statistics } }
+
+  /// Violated invariants; empty when all hold.
+  public func checkInvariants() -> [String] { node.withLock { $0.checkInvariants() } }
+
+  /// Stops threads and delivery and closes the backend. What was not durable is not made durable: as after kill -9.
+  public func stop() {
+    guard isRunning.exchange(false, ordering: .acquiringAndReleasing) else { return }
+    transport.unregister(.node(id))
+    logSignal.raise()
+    backgroundSignal.raise()
+    for thread in threads.withLock({ $0 }) { thread.join() }
+    threads.withLock { $0 = [] }
+    backend.close()
+  }
+
+  private func send(_ out: [Outgoing]) {
+    for message in out { transport.send(message.bytes, to: message.to) }
+  }
+
+  private func runLog() {
+    while isRunning.load(ordering: .acquiring) {
+      if !step(.log) { logSignal.wait() }
+    }
+  }
+
+  private func runBackground() {
+    var nextTick = SystemClock.now
+    while isRunning.load(ordering: .acquiring) {
+      let now = SystemClock.now
+      if now >= nextTick {
+        nextTick = now.advanced(byMilliseconds: tickMilliseconds)
+        var out: [Outgoing] = []
+        let hasLogWork = node.withLock { node in
+          node.tick(now: now, into: &out)
+          return node.hasLogWork
+        }
+        if hasLogWork { logSignal.raise() }
+        send(out)
+      }
+      if !step(.background) {
+        backgroundSignal.wait(milliseconds: max(1, nextTick.nanoseconds(since: SystemClock.now) / 1_000_000))
+      }
+    }
+  }
+
+  /// Performs the lane's next job; whether there was one.
+  private func step(_ lane: StorageLane) -> Bool {
+    guard let job = node.withLock({ $0.nextJob(lane, now: SystemClock.now) }) else { return false }
+    let error = backend.perform(job)
+    guard isRunning.load(ordering: .acquiring) else { return true }
+    var out: [Outgoing] = []
+    let work = node.withLock { node in
+      node.complete(job, error: error, now: SystemClock.now, into: &out)
+      return (log: node.hasLogWork, background: node.hasBackgroundWork)
+    }
+    if work.log, lane != .log { logSignal.raise() }
+    if work.background, lane != .background { backgroundSignal.raise() }
+    send(out)
+    return true
+  }
+}

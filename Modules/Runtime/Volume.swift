@@ -1,0 +1,362 @@
+import BorealisCore
+import BorealisCoordinator
+import BorealisReplicationPolicy
+import BorealisTransport
+import BorealisVolume
+import BorealisWire
+import Synchronization
+
+/// A cluster volume, open for writing: pages addressed by object and index, changed by mini-transactions, durable on a
+/// write quorum.
+///
+/// Opening makes this the one writer: an older one, even if it still runs, can get nothing acknowledged any more and
+/// fails with `.fenced`. All methods may be called from any thread. The blocking ones are for threads of an engine; a
+/// task uses the `async` ones.
+///
+///     let lsn = try volume.write { $0.write(page, at: 0, bytes) }   // applied and on its way
+///     try volume.waitUntilDurable(lsn)                              // survives the loss of a zone and one copy more
+public final class Volume: MessageReceiver {
+  /// The shape of the volume.
+  public let metadata: VolumeMetadata
+  /// The volume epoch at which this writer opened it.
+  public let epoch: VolumeEpoch
+  let fleet: StorageFleet
+  let instance: PeerID
+  private let writer: Mutex<VolumeWriter>
+  private let reads = PendingReads()
+  private let waiters = CommitWaiters()
+  private let room = CommitWaiters()
+  private let roomQueue = Mutex<[WaiterID]>([])
+  private let isClosed = Atomic<Bool>(false)
+  private let isOpen = ThreadSignal()
+  private let ticker = ThreadSignal()
+  private let thread = Mutex<WorkerThread?>(nil)
+  private let eventHandler = Mutex<(@Sendable (VolumeEvent) -> Void)?>(nil)
+
+  private init(
+    metadata: VolumeMetadata, opened: OpenedVolume, configuration: VolumeWriterConfiguration, instance: PeerID,
+    fleet: StorageFleet, deadline: Instant
+  ) throws(VolumeError) {
+    self.metadata = metadata
+    self.epoch = opened.epoch
+    self.fleet = fleet
+    self.instance = instance
+    writer = Mutex(
+      VolumeWriter(opened: opened, configuration: configuration, instance: instance, now: SystemClock.now))
+    fleet.transport.register(instance, self)
+    thread.withLock { $0 = WorkerThread { [weak self, ticker] in Volume.runTicks(ticker) { self } } }
+    step { writer, effects in writer.start(now: SystemClock.now, into: &effects) }
+    while true {
+      let (open, fenced) = writer.withLock { ($0.isOpen, $0.isFenced) }
+      if open { return }
+      if fenced || SystemClock.now >= deadline {
+        close()
+        throw VolumeError(
+          fenced ? .fenced : .unavailable, operation: "open",
+          detail: fenced ? "another writer opened the volume meanwhile" : "the catalog could not be read in time")
+      }
+      isOpen.wait(milliseconds: 2)
+    }
+  }
+
+  deinit { close() }
+
+  // MARK: Creating and opening
+
+  /// Creates the volume on `fleet` and opens it.
+  ///
+  /// - Throws: `.conflict` where the volume exists, `.unavailable` where no write quorum answered in time,
+  ///   `.invalidArgument` for options outside their ranges.
+  public static func create(
+    on fleet: StorageFleet, options: VolumeOptions = VolumeOptions(), timeoutMilliseconds: UInt64 = 30_000
+  ) throws(VolumeError) -> Volume {
+    guard options.pageSize >= 512, options.pageSize <= 65536, options.pageSize.nonzeroBitCount == 1 else {
+      throw VolumeError(.invalidArgument, operation: "create", detail: "pageSize must be a power of two in 512...65536")
+    }
+    let groupPages = Int(clamping: options.groupBytes.value / UInt64(options.pageSize))
+    guard options.extentPages > 0, groupPages >= options.extentPages else {
+      throw VolumeError(.invalidArgument, operation: "create", detail: "groupBytes must hold at least one extent")
+    }
+    let metadata = VolumeMetadata(
+      volume: fleet.volume, epoch: .zero, pageSize: options.pageSize, extentPages: options.extentPages,
+      groupPages: groupPages, policy: options.policy.name, allocationLimit: options.allocationLimit)
+    let epoch: VolumeEpoch
+    let first: GroupConfiguration
+    do {
+      try options.policy.validate()
+      first = try options.policy.firstConfiguration(
+        group: ProtectionGroupID(0), over: fleet.topology, geometry: 1, proposedBy: VolumeEpoch(1))
+    } catch {
+      throw VolumeError(.invalidArgument, operation: "create", detail: "\(error)")
+    }
+    do {
+      try fleet.coordinator.create(metadata)
+      epoch = try fleet.coordinator.advanceEpoch(from: .zero)
+    } catch {
+      throw VolumeError(error.code == .conflict ? .conflict : .unavailable, operation: "create", detail: "\(error)")
+    }
+    let instance = PeerID.instance(epoch.value)
+    let deadline = SystemClock.now.advanced(byMilliseconds: timeoutMilliseconds)
+    let opening = VolumeOpening(
+      VolumeCreation(
+        volume: fleet.volume, epoch: epoch, instance: instance, groups: [first], now: SystemClock.now),
+      transport: fleet.transport)
+    let opened = try opening.run(as: instance, timeoutMilliseconds: timeoutMilliseconds)
+    return try Volume(
+      metadata: metadata, opened: opened, configuration: writerConfiguration(metadata, options, fleet),
+      instance: instance, fleet: fleet, deadline: deadline)
+  }
+
+  /// Opens an existing volume and becomes its one writer: fences the old one, recovers (protocol §5.6), replays nothing.
+  ///
+  /// - Parameters:
+  ///   - options: only `policy` and `cacheBytes` are used; the shape is the volume's own.
+  /// - Throws: `.notFound` where there is no volume, `.unavailable` where no read quorum answered in time (the error
+  ///   says which group waits for which nodes), `.fenced` where somebody else opened it meanwhile.
+  public static func open(
+    on fleet: StorageFleet, options: VolumeOptions = VolumeOptions(), timeoutMilliseconds: UInt64 = 30_000
+  ) throws(VolumeError) -> Volume {
+    let deadline = SystemClock.now.advanced(byMilliseconds: timeoutMilliseconds)
+    var metadata: VolumeMetadata
+    var epoch: VolumeEpoch
+    while true {
+      do throws(CoordinatorError) {
+        guard let found = try fleet.coordinator.load() else {
+          throw CoordinatorError(.notFound, "no volume was created here")
+        }
+        metadata = found
+        epoch = try fleet.coordinator.advanceEpoch(from: found.epoch)
+        break
+      } catch {
+        if error.code == .conflict, SystemClock.now < deadline { continue }
+        throw VolumeError(error.code == .notFound ? .notFound : .unavailable, operation: "open", detail: "\(error)")
+      }
+    }
+    guard options.policy.name == metadata.policy else {
+      throw VolumeError(
+        .invalidArgument, operation: "open",
+        detail: "the volume was created with policy '\(metadata.policy)', not '\(options.policy.name)'")
+    }
+    let instance = PeerID.instance(epoch.value)
+    let opening = VolumeOpening(
+      VolumeRecovery(
+        volume: fleet.volume, epoch: epoch, instance: instance, nodes: fleet.topology.map(\.node),
+        allocationLimit: metadata.allocationLimit, now: SystemClock.now), transport: fleet.transport)
+    let opened = try opening.run(as: instance, timeoutMilliseconds: timeoutMilliseconds)
+    metadata.epoch = epoch
+    return try Volume(
+      metadata: metadata, opened: opened, configuration: writerConfiguration(metadata, options, fleet),
+      instance: instance, fleet: fleet, deadline: deadline)
+  }
+
+  private static func writerConfiguration(
+    _ metadata: VolumeMetadata, _ options: VolumeOptions, _ fleet: StorageFleet
+  ) -> VolumeWriterConfiguration {
+    var configuration = VolumeWriterConfiguration()
+    configuration.pageSize = metadata.pageSize
+    configuration.extentPages = UInt64(metadata.extentPages)
+    configuration.groupPages = UInt64(metadata.groupPages)
+    configuration.cacheBytes = Int(clamping: options.cacheBytes.value)
+    configuration.allocationLimit = metadata.allocationLimit
+    configuration.policy = options.policy
+    configuration.topology = fleet.topology
+    return configuration
+  }
+
+  // MARK: Writing
+
+  /// Applies a mini-transaction: all of it becomes visible together, or none of it.
+  ///
+  /// Returns at once with the LSN of its consistency point; it is durable when `waitUntilDurable` says so. Blocks the
+  /// thread while there is no room (LSN allocation limit, bytes in flight).
+  ///
+  /// - Throws: `.fenced` (this writer was replaced; nothing was applied), `.tooLarge`, `.invalidArgument`, `.closed`.
+  public func write(_ body: (inout MiniTransaction) -> Void) throws(VolumeError) -> LSN {
+    var transaction = MiniTransaction(pageSize: metadata.pageSize)
+    body(&transaction)
+    return try commit(transaction)
+  }
+
+  /// `write` for a mini-transaction that the caller keeps and reuses.
+  public func commit(_ transaction: borrowing MiniTransaction) throws(VolumeError) -> LSN {
+    while true {
+      do throws(VolumeError) { return try tryCommit(transaction) } catch {
+        guard error.code == .wouldBlock else { throw error }
+      }
+      try room.wait { id throws(VolumeError) in
+        roomQueue.withLock { $0.append(id) }
+        return false
+      }
+    }
+  }
+
+  /// `commit` that suspends instead of blocking.
+  public func commit(_ transaction: MiniTransaction) async throws(VolumeError) -> LSN {
+    while true {
+      do throws(VolumeError) { return try tryCommit(transaction) } catch {
+        guard error.code == .wouldBlock else { throw error }
+      }
+      try await room.value { id in
+        self.roomQueue.withLock { $0.append(id) }
+        return .success(false)
+      }
+    }
+  }
+
+  private func tryCommit(_ transaction: borrowing MiniTransaction) throws(VolumeError) -> LSN {
+    var effects = VolumeEffects()
+    let timestamp = SystemClock.wallClock
+    let now = SystemClock.now
+    // `withLock` cannot borrow a parameter that is not copyable into an escaping closure; a typed-throws closure can.
+    let lsn = try writer.withLock { writer throws(VolumeError) in
+      try writer.commit(transaction, timestamp: timestamp, now: now, into: &effects)
+    }
+    perform(effects)
+    return lsn
+  }
+
+  /// Blocks until everything up to `lsn` is durable on a write quorum of every group.
+  ///
+  /// - Throws: `.fenced` with outcome `.unknown`: the next writer's recovery decides whether it is kept.
+  public func waitUntilDurable(_ lsn: LSN) throws(VolumeError) {
+    try waiters.wait { id throws(VolumeError) in
+      try writer.withLock { writer throws(VolumeError) in try writer.wait(for: lsn, waiter: id) }
+    }
+  }
+
+  /// Suspends until everything up to `lsn` is durable on a write quorum of every group.
+  public func durable(_ lsn: LSN) async throws(VolumeError) {
+    try await waiters.value { id in
+      self.writer.withLock { writer in
+        do throws(VolumeError) { return .success(try writer.wait(for: lsn, waiter: id)) } catch { return .failure(error) }
+      }
+    }
+  }
+
+  // MARK: Reading
+
+  /// Reads a page into `buffer` (whole page) and returns the LSN of its last change; a page never written is zeros.
+  ///
+  /// At the head, or at a read point that is held open. Blocks the thread on a cache miss.
+  @discardableResult
+  public func read(
+    _ page: PageID, at readPoint: LSN? = nil, into buffer: UnsafeMutableRawBufferPointer
+  ) throws(VolumeError) -> LSN {
+    if readPoint == nil, let lsn = writer.withLock({ $0.readCached(page, into: buffer) }) { return lsn }
+    let image = try reads.wait { id in begin(page, readPoint, id) }
+    buffer.copyBytes(from: image.bytes)
+    return image.lsn
+  }
+
+  /// Reads a page: suspends instead of blocking.
+  public func read(_ page: PageID, at readPoint: LSN? = nil) async throws(VolumeError) -> PageImage {
+    try await reads.value { id in self.begin(page, readPoint, id) }
+  }
+
+  private func begin(_ page: PageID, _ readPoint: LSN?, _ id: ReadID) {
+    step { writer, effects in writer.read(page, at: readPoint, id: id, now: SystemClock.now, into: &effects) }
+  }
+
+  /// Calls `body` with a read point (the VDL now) that stays readable until `body` has returned.
+  public func withReadPoint<T, E: Error>(_ body: (LSN) throws(E) -> T) throws(E) -> T {
+    let point = writer.withLock { $0.openReadPoint() }
+    defer { writer.withLock { $0.closeReadPoint(point) } }
+    return try body(point)
+  }
+
+  // MARK: Operating
+
+  /// Volume durable LSN: everything at or below is durable and visible.
+  public var vdl: LSN { writer.withLock { $0.vdl } }
+
+  /// The configurations of all protection groups.
+  public var configurations: [GroupConfiguration] { writer.withLock { $0.configurations } }
+
+  /// Counters of the writer.
+  public var statistics: VolumeWriterStatistics { writer.withLock { $0.statistics } }
+
+  /// Violated invariants; empty when all hold.
+  public func checkInvariants() -> [String] { writer.withLock { $0.checkInvariants() } }
+
+  /// Whether another writer has taken over.
+  public var isFenced: Bool { writer.withLock { $0.isFenced } }
+
+  /// Begins a membership change of a group: replacing a member, losing a zone, returning to full.
+  public func change(_ group: ProtectionGroupID, to plan: MembershipPlan) throws(VolumeError) {
+    var effects = VolumeEffects()
+    let now = SystemClock.now
+    try writer.withLock { writer throws(VolumeError) in
+      try writer.change(group, to: plan, now: now, into: &effects)
+    }
+    perform(effects)
+  }
+
+  /// Has `handler` called with what happens, on one of the volume's threads; it must not block.
+  public func onEvent(_ handler: (@Sendable (VolumeEvent) -> Void)?) { eventHandler.withLock { $0 = handler } }
+
+  /// Ends the use of the volume. Commits that are not durable yet fail with `.closed`, outcome `.unknown`.
+  public func close() {
+    guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
+    fleet.transport.unregister(instance)
+    ticker.raise()
+    let error = VolumeError(.closed, operation: "commit", outcome: .unknown)
+    waiters.close(error)
+    room.close(VolumeError(.closed, operation: "commit"))
+    reads.close(VolumeError(.closed, operation: "read"))
+  }
+
+  // MARK: The shell
+
+  /// Takes one message from storage or from a reader.
+  public func receive(_ bytes: [UInt8]) {
+    guard !isClosed.load(ordering: .acquiring) else { return }
+    step { writer, effects in writer.receive(bytes, now: SystemClock.now, into: &effects) }
+  }
+
+  private func step(_ body: (inout VolumeWriter, inout VolumeEffects) -> Void) {
+    var effects = VolumeEffects()
+    let open = writer.withLock { writer in
+      body(&writer, &effects)
+      return writer.isOpen
+    }
+    perform(effects)
+    if open { isOpen.raise() }
+  }
+
+  private func perform(_ effects: VolumeEffects) {
+    for message in effects.sends { fleet.transport.send(message.bytes, to: message.to) }
+    for id in effects.durable { waiters.finish(id, .durable) }
+    if !effects.reads.isEmpty { reads.complete(effects.reads) }
+    if effects.isFenced {
+      let error = VolumeError(.fenced, operation: "commit", outcome: .unknown)
+      for id in effects.failedWaiters { waiters.finish(id, .failed(error)) }
+      wakeRoom()
+    }
+    if effects.hasRoom { wakeRoom() }
+    if !effects.events.isEmpty, let handler = eventHandler.withLock({ $0 }) {
+      for event in effects.events { handler(event) }
+    }
+  }
+
+  private func wakeRoom() {
+    let ids = roomQueue.withLock { queue in
+      defer { queue.removeAll(keepingCapacity: true) }
+      return queue
+    }
+    for id in ids { room.finish(id, .durable) }
+  }
+
+  private func tick() {
+    step { writer, effects in writer.tick(now: SystemClock.now, into: &effects) }
+    // A caller may have queued up for room just after the wake-up that was meant for it: each tick lets all try again.
+    wakeRoom()
+  }
+
+  private static func runTicks(_ ticker: ThreadSignal, _ volume: () -> Volume?) {
+    while true {
+      ticker.wait(milliseconds: 5)
+      guard let volume = volume(), !volume.isClosed.load(ordering: .acquiring) else { return }
+      volume.tick()
+    }
+  }
+}

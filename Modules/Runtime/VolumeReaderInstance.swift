@@ -1,0 +1,127 @@
+import BorealisCoordinator
+import BorealisCore
+import BorealisTransport
+import BorealisVolume
+import BorealisWire
+import Synchronization
+
+/// A reader instance: sees the volume at the writer's VDL a moment ago, shares its storage, copies nothing.
+///
+/// It follows the writer's stream and reads pages that it does not have from storage. Mini-transactions appear whole.
+public final class VolumeReaderInstance: MessageReceiver {
+  private let reader: Mutex<VolumeReader>
+  private let fleet: StorageFleet
+  private let instance: PeerID
+  private let reads = PendingReads()
+  private let isClosed = Atomic<Bool>(false)
+  private let changed = ThreadSignal()
+  private let ticker = ThreadSignal()
+  private let thread = Mutex<WorkerThread?>(nil)
+
+  /// Attaches a new reader to `volume`'s writer; returns when the first pages can be read.
+  ///
+  /// - Throws: `.unavailable` where the writer does not answer in time.
+  public init(
+    of volume: Volume, cacheBytes: ByteCount = .mebibytes(64), timeoutMilliseconds: UInt64 = 10_000
+  ) throws(VolumeError) {
+    fleet = volume.fleet
+    instance = volume.fleet.nextInstance()
+    var configuration = VolumeReaderConfiguration()
+    configuration.pageSize = volume.metadata.pageSize
+    configuration.cacheBytes = Int(clamping: cacheBytes.value)
+    reader = Mutex(
+      VolumeReader(
+        volume: volume.metadata.volume, instance: instance, writer: volume.instance, configuration: configuration,
+        now: SystemClock.now))
+    fleet.transport.register(instance, self)
+    thread.withLock { $0 = WorkerThread { [weak self, ticker] in VolumeReaderInstance.runTicks(ticker) { self } } }
+    step { reader, effects in reader.start(now: SystemClock.now, into: &effects) }
+    let deadline = SystemClock.now.advanced(byMilliseconds: timeoutMilliseconds)
+    while !reader.withLock({ $0.isAttached }) {
+      if SystemClock.now >= deadline {
+        close()
+        throw VolumeError(.unavailable, operation: "attach", detail: "the writer did not answer in time")
+      }
+      changed.wait(milliseconds: 5)
+    }
+  }
+
+  deinit { close() }
+
+  /// The VDL up to which this reader shows the volume.
+  public var appliedVDL: LSN { reader.withLock { $0.appliedVDL } }
+
+  /// Blocks until the reader shows everything up to `lsn`, or the time is over; whether it does.
+  public func waitUntilApplied(_ lsn: LSN, timeoutMilliseconds: UInt64 = 10_000) -> Bool {
+    let deadline = SystemClock.now.advanced(byMilliseconds: timeoutMilliseconds)
+    while appliedVDL < lsn {
+      if SystemClock.now >= deadline || isClosed.load(ordering: .acquiring) { return false }
+      changed.wait(milliseconds: 5)
+    }
+    return true
+  }
+
+  /// Reads a page at the applied VDL, or at a read point that is held open, into `buffer` (whole page).
+  @discardableResult
+  public func read(
+    _ page: PageID, at readPoint: LSN? = nil, into buffer: UnsafeMutableRawBufferPointer
+  ) throws(VolumeError) -> LSN {
+    if readPoint == nil, let lsn = reader.withLock({ $0.readCached(page, into: buffer) }) { return lsn }
+    let image = try reads.wait { id in begin(page, readPoint, id) }
+    buffer.copyBytes(from: image.bytes)
+    return image.lsn
+  }
+
+  /// Reads a page: suspends instead of blocking.
+  public func read(_ page: PageID, at readPoint: LSN? = nil) async throws(VolumeError) -> PageImage {
+    try await reads.value { id in self.begin(page, readPoint, id) }
+  }
+
+  /// Calls `body` with a read point (the applied VDL now) that stays readable until `body` has returned.
+  public func withReadPoint<T, E: Error>(_ body: (LSN) throws(E) -> T) throws(E) -> T {
+    let point = reader.withLock { $0.openReadPoint() }
+    defer { reader.withLock { $0.closeReadPoint(point) } }
+    return try body(point)
+  }
+
+  /// Violated invariants; empty when all hold.
+  public func checkInvariants() -> [String] { reader.withLock { $0.checkInvariants() } }
+
+  /// Detaches: its read point no longer holds anything back once its registration has expired.
+  public func close() {
+    guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
+    fleet.transport.unregister(instance)
+    ticker.raise()
+    reads.close(VolumeError(.closed, operation: "read"))
+  }
+
+  /// Takes one message from the writer or from storage.
+  public func receive(_ bytes: [UInt8]) {
+    guard !isClosed.load(ordering: .acquiring) else { return }
+    step { reader, effects in reader.receive(bytes, now: SystemClock.now, into: &effects) }
+  }
+
+  private func begin(_ page: PageID, _ readPoint: LSN?, _ id: ReadID) {
+    step { reader, effects in reader.read(page, at: readPoint, id: id, now: SystemClock.now, into: &effects) }
+  }
+
+  private func step(_ body: (inout VolumeReader, inout VolumeEffects) -> Void) {
+    var effects = VolumeEffects()
+    let advanced = reader.withLock { reader in
+      let before = (reader.appliedVDL, reader.isAttached)
+      body(&reader, &effects)
+      return before != (reader.appliedVDL, reader.isAttached)
+    }
+    for message in effects.sends { fleet.transport.send(message.bytes, to: message.to) }
+    if !effects.reads.isEmpty { reads.complete(effects.reads) }
+    if advanced { changed.raise() }
+  }
+
+  private static func runTicks(_ ticker: ThreadSignal, _ reader: () -> VolumeReaderInstance?) {
+    while true {
+      ticker.wait(milliseconds: 5)
+      guard let reader = reader(), !reader.isClosed.load(ordering: .acquiring) else { return }
+      reader.step { reader, effects in reader.tick(now: SystemClock.now, into: &effects) }
+    }
+  }
+}

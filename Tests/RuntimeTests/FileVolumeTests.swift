@@ -1,0 +1,91 @@
+import Borealis
+import Foundation
+import Testing
+
+@Suite("Volume on files")
+struct FileVolumeTests {
+  @Test("what was durable is there after every process-wide stop, many times")
+  func reopening() throws {
+    let directory = try TemporaryDirectory()
+    for round in 1...5 {
+      let fleet = try StorageFleet.files(at: directory.path)
+      let volume = round == 1 ? try Volume.create(on: fleet) : try Volume.open(on: fleet)
+      for earlier in 1..<round { #expect(try volume.bytes(page(UInt64(earlier)))[0] == UInt8(earlier)) }
+      try volume.waitUntilDurable(try volume.write { $0.write(page(UInt64(round)), at: 0, [UInt8(round)]) })
+      volume.close()
+      fleet.stop()
+    }
+  }
+
+  @Test("a directory that is in use is refused")
+  func locked() throws {
+    let directory = try TemporaryDirectory()
+    let fleet = try StorageFleet.files(at: directory.path)
+    let error = #expect(throws: StorageBackendError.self) { try StorageFleet.files(at: directory.path) }
+    #expect(error?.code == .locked)
+    fleet.stop()
+    try StorageFleet.files(at: directory.path).stop()
+  }
+
+  @Test("a lost disk is replaced by a spare and hydrated from its peers")
+  func replacement() throws {
+    let directory = try TemporaryDirectory()
+    let fleet = try StorageFleet.files(at: directory.path, spares: 1)
+    defer { fleet.stop() }
+    let volume = try Volume.create(on: fleet)
+    for i in 0..<300 { try volume.waitUntilDurable(try volume.write { $0.write(page(UInt64(i)), at: 0, [UInt8(i % 251 + 1)]) }) }
+    let lost = fleet.topology[2]
+    fleet.stop(lost.node)
+    try FileManager.default.removeItem(atPath: "\(directory.path)/zone-\(lost.zone)/node-\(lost.node.value)")
+    let group = ProtectionGroupID(0)
+    try volume.change(group, to: .replace(lost.node, with: SegmentMember(node: NodeID(6), zone: lost.zone)))
+    let done = try eventually {
+      try volume.waitUntilDurable(try volume.write { $0.write(page(1000), at: 0, [1]) })
+      let configuration = try #require(volume.configurations.first)
+      return configuration.pending == nil && configuration.index(of: lost.node) == nil
+    }
+    #expect(done)
+    // The new member alone, with two others, is a read quorum: it must know everything.
+    volume.close()
+    for node in [0, 1, 3] { fleet.stop(NodeID(UInt32(node))) }
+    let again = try Volume.open(on: fleet)
+    for i in 0..<300 { #expect(try again.bytes(page(UInt64(i)))[0] == UInt8(i % 251 + 1)) }
+  }
+}
+
+@Suite("Coordinators")
+struct CoordinatorTests {
+  private static let metadata = VolumeMetadata(
+    volume: VolumeID(7), epoch: .zero, pageSize: 8192, extentPages: 16, groupPages: 64, policy: "aurora",
+    allocationLimit: 1000)
+
+  @Test("the epoch is a compare-and-swap and survives", arguments: [false, true])
+  func compareAndSwap(onFiles: Bool) throws {
+    let directory = try TemporaryDirectory()
+    let coordinator: any Coordinator = onFiles ? FileCoordinator(directory: directory.path) : InMemoryCoordinator()
+    #expect(try coordinator.load() == nil)
+    let missing = #expect(throws: CoordinatorError.self) { try coordinator.advanceEpoch(from: .zero) }
+    #expect(missing?.code == .notFound)
+    try coordinator.create(Self.metadata)
+    #expect(throws: CoordinatorError.self) { try coordinator.create(Self.metadata) }
+    #expect(try coordinator.advanceEpoch(from: .zero) == VolumeEpoch(1))
+    let late = #expect(throws: CoordinatorError.self) { try coordinator.advanceEpoch(from: .zero) }
+    #expect(late?.code == .conflict)
+    let again: any Coordinator = onFiles ? FileCoordinator(directory: directory.path) : coordinator
+    #expect(try again.load()?.epoch == VolumeEpoch(1))
+    #expect(try again.load()?.policy == "aurora")
+  }
+
+  @Test("damaged metadata is refused")
+  func damaged() throws {
+    let directory = try TemporaryDirectory()
+    let coordinator = FileCoordinator(directory: directory.path)
+    try coordinator.create(Self.metadata)
+    let path = directory.path + "/volume.meta"
+    let text = try String(contentsOfFile: path, encoding: .utf8)
+    try text.replacingOccurrences(of: "pageSize 8192", with: "pageSize 4096").write(
+      toFile: path, atomically: true, encoding: .utf8)
+    let error = #expect(throws: CoordinatorError.self) { try coordinator.load() }
+    #expect(error?.code == .corrupt)
+  }
+}
