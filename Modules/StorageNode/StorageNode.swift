@@ -166,8 +166,11 @@ public struct StorageNode: ~Copyable, Sendable {
   /// Whether `nextJob(.background)` would (probably) give a job.
   public var hasBackgroundWork: Bool {
     guard backgroundJob == nil else { return false }
-    return store.hasBackgroundWork || canFold || (fold != nil && !letsCommitsGoFirst) || incoming?.isDone == false || hasFetched
-      || !dropping.isEmpty
+    if store.hasBackgroundWork { return true }
+    // After a failure everything that would be staged waits for the next try.
+    guard backgroundTrouble == nil else { return false }
+    let folds = canFold || fold?.isRetiring == false
+    return (folds && !letsCommitsGoFirst) || incoming?.isDone == false || hasFetched || !dropping.isEmpty
   }
 
   /// The next job of a lane; nil when there is nothing to do, or one is under way.
