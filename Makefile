@@ -2,7 +2,7 @@
 SWIFT ?= swift
 SOURCES := $(wildcard Modules Plugins Tests Examples) Package.swift
 # One build serves tests, simulator and demo: a release build, since the simulator and the crash harness do real work.
-BUILD := -c release --scratch-path .build
+BUILD := -c release -Xswiftc -enable-testing --scratch-path .build
 SEEDS ?= 3000
 
 .PHONY: test sim lint format demo bench planted-bugs clean

@@ -236,7 +236,9 @@ public final class Volume: MessageReceiver {
   public func durable(_ lsn: LSN) async throws(VolumeError) {
     try await waiters.value { id in
       self.writer.withLock { writer in
-        do throws(VolumeError) { return .success(try writer.wait(for: lsn, waiter: id)) } catch { return .failure(error) }
+        do throws(VolumeError) { return .success(try writer.wait(for: lsn, waiter: id)) } catch {
+          return .failure(error)
+        }
       }
     }
   }
@@ -302,7 +304,9 @@ public final class Volume: MessageReceiver {
   /// Has `handler` called with what happens, on one of the volume's threads; it must not block.
   public func onEvent(_ handler: (@Sendable (VolumeEvent) -> Void)?) { eventHandler.withLock { $0 = handler } }
 
-  /// Ends the use of the volume. Commits that are not durable yet fail with `.closed`, outcome `.unknown`.
+  /// Ends the use of the volume.
+  ///
+  /// Commits that are not durable yet fail with `.closed`, outcome `.unknown`.
   public func close() {
     guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
     fleet.transport.unregister(instance)

@@ -37,7 +37,9 @@ enum CrashWorkload {
     }
     let number = images[0].withUnsafeBytes { UInt64(littleEndian: $0.loadUnaligned(as: UInt64.self)) }
     let expected = image(number)
-    if images[0] != expected { return .failure(BenchError("slot \(slot): the first page is torn (begins with \(number))")) }
+    if images[0] != expected {
+      return .failure(BenchError("slot \(slot): the first page is torn (begins with \(number))"))
+    }
     if images[1] != expected {
       let other = images[1].withUnsafeBytes { UInt64(littleEndian: $0.loadUnaligned(as: UInt64.self)) }
       return .failure(BenchError("slot \(slot): half a mini-transaction: \(number) in one page, \(other) in the other"))

@@ -33,7 +33,9 @@ struct FileVolumeTests {
     let fleet = try StorageFleet.files(at: directory.path, spares: 1)
     defer { fleet.stop() }
     let volume = try Volume.create(on: fleet)
-    for i in 0..<300 { try volume.waitUntilDurable(try volume.write { $0.write(page(UInt64(i)), at: 0, [UInt8(i % 251 + 1)]) }) }
+    for i in 0..<300 {
+      try volume.waitUntilDurable(try volume.write { $0.write(page(UInt64(i)), at: 0, [UInt8(i % 251 + 1)]) })
+    }
     let lost = fleet.topology[2]
     fleet.stop(lost.node)
     try FileManager.default.removeItem(atPath: "\(directory.path)/zone-\(lost.zone)/node-\(lost.node.value)")

@@ -159,7 +159,9 @@ struct VolumeTests {
     #expect(closed?.code == .closed)
   }
 
-  @Test("every built-in policy carries a volume", arguments: ["aurora", "full-and-tail", "zone-lost", "majority", "single", "mirrored-pages"])
+  @Test(
+    "every built-in policy carries a volume",
+    arguments: ["aurora", "full-and-tail", "zone-lost", "majority", "single", "mirrored-pages"])
   func policies(name: String) throws {
     let policy = try #require(BuiltInPolicies.named(name))
     let fleet = try StorageFleet.inMemory(policy: policy)
@@ -167,7 +169,9 @@ struct VolumeTests {
     var options = VolumeOptions()
     options.policy = policy
     let volume = try Volume.create(on: fleet, options: options)
-    for i in 0..<50 { try volume.waitUntilDurable(try volume.write { $0.write(page(UInt64(i)), at: i, [UInt8(i + 1)]) }) }
+    for i in 0..<50 {
+      try volume.waitUntilDurable(try volume.write { $0.write(page(UInt64(i)), at: i, [UInt8(i + 1)]) })
+    }
     volume.close()
     let again = try Volume.open(on: fleet, options: options)
     for i in 0..<50 { #expect(try again.bytes(page(UInt64(i)))[i] == UInt8(i + 1)) }
