@@ -33,6 +33,10 @@ final class RecoveryWorld {
       self.machine = machine
       self.epoch = epoch
     }
+    var phase: VolumeRecovery.Phase { machine.phase }
+    var outcome: OpenedVolume? { machine.outcome }
+    var failure: VolumeError? { machine.failure }
+    var progress: String { machine.progress }
   }
 
   init(seed: UInt64, groups: Int, plantedBug: PlantedBug? = nil, changesMembers: Bool = false) {
