@@ -48,7 +48,8 @@ enum FleetIdentity {
     let count = bytes.withUnsafeMutableBytes { readBytes(descriptor, $0.baseAddress, $0.count) }
     guard count == 17, let value = UInt64(String(decoding: bytes.prefix(16), as: UTF8.self), radix: 16) else {
       throw StorageBackendError(
-        .cannotOpen, operation: "open", file: nil, detail: "\(path) is not a volume identity; is this the right directory?")
+        .cannotOpen, operation: "open", file: nil,
+        detail: "\(path) is not a volume identity; is this the right directory?")
     }
     return VolumeID(value)
   }
@@ -64,7 +65,8 @@ enum FleetIdentity {
 
   private static func failure(_ what: String) -> StorageBackendError {
     let code: StorageBackendError.Code = errno == ENOSPC ? .noSpace : .cannotOpen
-    return StorageBackendError(code, operation: "open", file: nil, detail: "\(what): \(String(cString: strerror(errno)))")
+    return StorageBackendError(
+      code, operation: "open", file: nil, detail: "\(what): \(String(cString: strerror(errno)))")
   }
 }
 

@@ -18,10 +18,13 @@ public final class FileCoordinator: Coordinator {
   /// Uses `directory`, which must exist.
   public init(directory: String) { self.directory = directory }
 
+  /// The metadata of the volume; nil where there is none, `.corrupt` where it fails its checksum.
   public func load() throws(CoordinatorError) -> VolumeMetadata? {
     guard let bytes = try readFile() else { return nil }
     let text = String(decoding: bytes, as: UTF8.self)
-    guard let marker = text.range(ofLast: "crc32c ") else { throw CoordinatorError(.corrupt, "\(path) has no checksum") }
+    guard let marker = text.range(ofLast: "crc32c ") else {
+      throw CoordinatorError(.corrupt, "\(path) has no checksum")
+    }
     let body = Array(text.utf8.prefix(marker))
     let sum = text.utf8.dropFirst(marker + 7).prefix(8)
     guard UInt64(String(decoding: sum, as: UTF8.self), radix: 16) == UInt64(CRC32C.checksum(body)) else {
@@ -46,6 +49,7 @@ public final class FileCoordinator: Coordinator {
       allocationLimit: try number("allocationLimit"))
   }
 
+  /// Records a new volume; durable on return.
   public func create(_ metadata: VolumeMetadata) throws(CoordinatorError) {
     try locked { () throws(CoordinatorError) in
       if try load() != nil { throw CoordinatorError(.conflict, "\(path) exists; open the volume instead") }
@@ -53,6 +57,7 @@ public final class FileCoordinator: Coordinator {
     }
   }
 
+  /// Compare-and-swap of the epoch under the lock file; durable on return.
   public func advanceEpoch(from: VolumeEpoch) throws(CoordinatorError) -> VolumeEpoch {
     try locked { () throws(CoordinatorError) in
       guard var metadata = try load() else { throw CoordinatorError(.notFound, "there is no \(path)") }

@@ -8,8 +8,10 @@ public final class InMemoryCoordinator: Coordinator {
   /// Makes an empty coordinator.
   public init() {}
 
+  /// The metadata of the volume; nil where there is none.
   public func load() throws(CoordinatorError) -> VolumeMetadata? { metadata.withLock { $0 } }
 
+  /// Records a new volume.
   public func create(_ new: VolumeMetadata) throws(CoordinatorError) {
     let done = metadata.withLock { current in
       if current != nil { return false }
@@ -19,6 +21,7 @@ public final class InMemoryCoordinator: Coordinator {
     if !done { throw CoordinatorError(.conflict, "the volume exists already; open it instead") }
   }
 
+  /// Compare-and-swap of the epoch.
   public func advanceEpoch(from: VolumeEpoch) throws(CoordinatorError) -> VolumeEpoch {
     let result: Result<VolumeEpoch, CoordinatorError> = metadata.withLock { current in
       guard current != nil else { return .failure(CoordinatorError(.notFound, "no volume was created here")) }

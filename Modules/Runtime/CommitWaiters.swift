@@ -27,7 +27,9 @@ final class CommitWaiters: Sendable {
   }
   private let state = Mutex(State())
 
-  /// Blocks the calling thread until `begin`'s waiter is woken. `begin` says true where no wait is needed.
+  /// Blocks the calling thread until `begin`'s waiter is woken.
+  ///
+  /// `begin` says true where no wait is needed.
   func wait(_ begin: (WaiterID) throws(VolumeError) -> Bool) throws(VolumeError) {
     let (blocked, id, closed) = state.withLock { state in
       let blocked = state.idle.popLast() ?? Blocked()

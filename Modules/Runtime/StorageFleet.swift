@@ -76,7 +76,9 @@ public final class StorageFleet: Sendable {
     }
   }
 
-  /// Starts a node that is stopped, on what its backend kept. Nothing happens when it runs.
+  /// Starts a node that is stopped, on what its backend kept.
+  ///
+  /// Nothing happens when it runs.
   public func start(_ node: NodeID) throws(StorageBackendError) {
     guard let i = topology.firstIndex(where: { $0.node == node }) else { return }
     if hosts.withLock({ $0[i] != nil }) { return }

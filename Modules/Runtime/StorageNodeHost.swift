@@ -62,7 +62,9 @@ public final class StorageNodeHost: MessageReceiver {
   /// Violated invariants; empty when all hold.
   public func checkInvariants() -> [String] { node.withLock { $0.checkInvariants() } }
 
-  /// Stops threads and delivery and closes the backend. What was not durable is not made durable: as after kill -9.
+  /// Stops threads and delivery and closes the backend.
+  ///
+  /// What was not durable is not made durable: as after kill -9.
   public func stop() {
     guard isRunning.exchange(false, ordering: .acquiringAndReleasing) else { return }
     transport.unregister(.node(id))

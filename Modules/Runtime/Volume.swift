@@ -1,6 +1,7 @@
 import BorealisCore
 import BorealisCoordinator
 import BorealisReplicationPolicy
+import BorealisStorageNode
 import BorealisTransport
 import BorealisVolume
 import BorealisWire
@@ -70,15 +71,17 @@ public final class Volume: MessageReceiver {
   public static func create(
     on fleet: StorageFleet, options: VolumeOptions = VolumeOptions(), timeoutMilliseconds: UInt64 = 30_000
   ) throws(VolumeError) -> Volume {
-    guard options.pageSize >= 512, options.pageSize <= 65536, options.pageSize.nonzeroBitCount == 1 else {
-      throw VolumeError(.invalidArgument, operation: "create", detail: "pageSize must be a power of two in 512...65536")
+    let pageSize = fleet.configuration.pageSize
+    guard pageSize >= 512, pageSize <= 65536, pageSize.nonzeroBitCount == 1 else {
+      throw VolumeError(
+        .invalidArgument, operation: "create", detail: "the nodes' pageSize must be a power of two in 512...65536")
     }
-    let groupPages = Int(clamping: options.groupBytes.value / UInt64(options.pageSize))
+    let groupPages = Int(clamping: options.groupBytes.value / UInt64(pageSize))
     guard options.extentPages > 0, groupPages >= options.extentPages else {
       throw VolumeError(.invalidArgument, operation: "create", detail: "groupBytes must hold at least one extent")
     }
     let metadata = VolumeMetadata(
-      volume: fleet.volume, epoch: .zero, pageSize: options.pageSize, extentPages: options.extentPages,
+      volume: fleet.volume, epoch: .zero, pageSize: pageSize, extentPages: options.extentPages,
       groupPages: groupPages, policy: options.policy.name, allocationLimit: options.allocationLimit)
     let epoch: VolumeEpoch
     let first: GroupConfiguration
@@ -136,6 +139,11 @@ public final class Volume: MessageReceiver {
       throw VolumeError(
         .invalidArgument, operation: "open",
         detail: "the volume was created with policy '\(metadata.policy)', not '\(options.policy.name)'")
+    }
+    guard fleet.configuration.pageSize == metadata.pageSize else {
+      throw VolumeError(
+        .invalidArgument, operation: "open",
+        detail: "the volume has pages of \(metadata.pageSize) bytes, the nodes \(fleet.configuration.pageSize)")
     }
     let instance = PeerID.instance(epoch.value)
     let opening = VolumeOpening(
@@ -228,7 +236,9 @@ public final class Volume: MessageReceiver {
   public func durable(_ lsn: LSN) async throws(VolumeError) {
     try await waiters.value { id in
       self.writer.withLock { writer in
-        do throws(VolumeError) { return .success(try writer.wait(for: lsn, waiter: id)) } catch { return .failure(error) }
+        do throws(VolumeError) { return .success(try writer.wait(for: lsn, waiter: id)) } catch {
+          return .failure(error)
+        }
       }
     }
   }
@@ -294,7 +304,9 @@ public final class Volume: MessageReceiver {
   /// Has `handler` called with what happens, on one of the volume's threads; it must not block.
   public func onEvent(_ handler: (@Sendable (VolumeEvent) -> Void)?) { eventHandler.withLock { $0 = handler } }
 
-  /// Ends the use of the volume. Commits that are not durable yet fail with `.closed`, outcome `.unknown`.
+  /// Ends the use of the volume.
+  ///
+  /// Commits that are not durable yet fail with `.closed`, outcome `.unknown`.
   public func close() {
     guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
     fleet.transport.unregister(instance)

@@ -25,7 +25,11 @@ package final class WorkerThread: @unchecked Sendable {
   package init(_ body: @escaping @Sendable () -> Void) {
     let retained = Unmanaged.passRetained(Body(body)).toOpaque()
     #if canImport(Darwin)
-      let code = pthread_create(&handle, nil, { Unmanaged<Body>.fromOpaque($0).takeRetainedValue().run(); return nil }, retained)
+      let code = pthread_create(
+        &handle, nil,
+        {
+          Unmanaged<Body>.fromOpaque($0).takeRetainedValue().run(); return nil
+        }, retained)
     #else
       let code = pthread_create(
         &handle, nil,

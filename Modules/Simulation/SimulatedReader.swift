@@ -24,7 +24,9 @@ final class SimulatedReader {
   let process: ReaderProcess
   var effects = VolumeEffects()
   var reads: [PendingRead] = []
-  /// Read points that clients hold. One taken before the reader attached anew is not protected any more.
+  /// Read points that clients hold.
+  ///
+  /// One taken before the reader attached anew is not protected any more.
   var points: [(lsn: LSN, isLive: Bool)] = []
   var applied = LSN.zero
   /// When the writer last heard of this reader's read points.

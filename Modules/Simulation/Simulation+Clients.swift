@@ -252,7 +252,8 @@ extension Simulation {
       case .unavailable, .closed, .damaged, .fenced: break
       case .readPointTooOld:
         // Not while the reader holds the point, is registered, and its writer is the one.
-        guard let point = pending.point, reader.points.contains(where: { $0.lsn == point && $0.isLive }), newestWriter?.peer == reader.writer,
+        guard let point = pending.point, reader.points.contains(where: { $0.lsn == point && $0.isLive }),
+          newestWriter?.peer == reader.writer,
           newestWriter?.epoch == metadata.epoch,
           now.nanoseconds(since: reader.heardAt) < Self.readerDeadline / 2
         else { return }

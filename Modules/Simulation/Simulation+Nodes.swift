@@ -173,16 +173,14 @@ extension Simulation {
     guard let process = node.process else { return }
     for group in 0..<UInt32(max(1, quorums.groups)) {
       let id = ProtectionGroupID(group)
-      guard let status = process.machine.status(of: id) else {
-        if fleet[node.id][id].exists {
-          let wasReleased = quorums.configurations.contains {
-            $0.group == id && $0.pending == nil && $0.index(of: node.id) == nil
-          }
-          monotony.absent(node.id, id, wasReleased: wasReleased, fleet: fleet, &verdicts)
-        }
-        continue
+      let wasReleased = { [self] in
+        quorums.configurations.contains { $0.group == id && $0.pending == nil && $0.index(of: node.id) == nil }
       }
-      monotony.segment(node.id, id, status, fleet: fleet, &verdicts)
+      if let status = process.machine.status(of: id) {
+        monotony.segment(node.id, id, status, fleet: fleet, wasReleased: wasReleased, &verdicts)
+      } else {
+        monotony.absent(node.id, id, wasReleased: wasReleased, fleet: fleet, &verdicts)
+      }
     }
   }
 

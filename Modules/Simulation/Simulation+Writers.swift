@@ -26,7 +26,6 @@ extension Simulation {
   func startWriter() {
     let writer = SimulatedWriter(peer: .instance(nextInstance), zone: zones[clientChance.index(zones.count)])
     nextInstance += 1
-    writerStarts += 1
     writers.append(writer)
     digest.event(now.nanoseconds, 110, writer.peer.value)
     story.note(now, "\(writer.peer) in zone \(writer.zone) wants to open the volume")

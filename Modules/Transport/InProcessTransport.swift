@@ -19,6 +19,7 @@ public final class InProcessTransport: Transport {
   /// Makes a transport that knows nobody yet.
   public init() {}
 
+  /// Delivers later messages for `peer` to `receiver`.
   public func register(_ peer: PeerID, _ receiver: any MessageReceiver) {
     entries.withLock { entries in
       if let i = entries.firstIndex(where: { $0.peer == peer }) {
@@ -29,13 +30,16 @@ public final class InProcessTransport: Transport {
     }
   }
 
+  /// Ends delivery to `peer`.
   public func unregister(_ peer: PeerID) {
     entries.withLock { entries in
       if let i = entries.firstIndex(where: { $0.peer == peer }) { entries[i].receiver = nil }
     }
   }
 
-  /// Cuts a peer off from everybody, or lets it back. Both what it is sent and what it answers is lost meanwhile.
+  /// Cuts a peer off from everybody, or lets it back.
+  ///
+  /// Both what it is sent and what it answers is lost meanwhile.
   public func setReachable(_ peer: PeerID, _ isReachable: Bool) {
     entries.withLock { entries in
       if let i = entries.firstIndex(where: { $0.peer == peer }) {
@@ -46,6 +50,7 @@ public final class InProcessTransport: Transport {
     }
   }
 
+  /// Calls the receiver on this thread, unless it is gone or cut off.
   public func send(_ bytes: [UInt8], to peer: PeerID) {
     messages.wrappingAdd(1, ordering: .relaxed)
     bytesSent.wrappingAdd(UInt64(bytes.count), ordering: .relaxed)
@@ -60,6 +65,7 @@ public final class InProcessTransport: Transport {
     receiver.receive(bytes)
   }
 
+  /// What has been sent so far.
   public var statistics: TransportStatistics {
     TransportStatistics(
       messages: messages.load(ordering: .relaxed), bytes: bytesSent.load(ordering: .relaxed),

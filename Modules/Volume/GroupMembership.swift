@@ -2,6 +2,18 @@ import BorealisCore
 import BorealisReplicationPolicy
 import BorealisWire
 
+/// Where a change of a group's members stands.
+public enum MembershipPhase: String, Sendable, Hashable {
+  /// No change under way.
+  case stable
+  /// A configuration was sent and is not decided yet.
+  case proposing
+  /// In a transition whose new rule waits for the new members to be hydrated.
+  case hydrating
+  /// The new rule is in force; the old one is about to be dropped.
+  case handedOver
+}
+
 /// The changes of one group's membership, as its writer proposes and decides them (protocol §5.8).
 ///
 ///     stable       {r}            -- propose --> proposing
@@ -26,17 +38,6 @@ import BorealisWire
 /// - M6: a configuration of an earlier writer that turns up later is not decided (recovery would have found it); its
 ///   membership epoch is taken for what is in force here, under this writer's ballot.
 struct GroupMembership: Sendable {
-  /// Where a change stands.
-  enum Phase: Sendable, Hashable {
-    /// No change under way.
-    case stable
-    /// A configuration was sent and is not decided yet.
-    case proposing
-    /// In a transition whose new rule waits for hydration.
-    case hydrating
-    /// The new rule is in force; the old one is about to be dropped.
-    case handedOver
-  }
   private struct Proposal: Sendable {
     var configuration: GroupConfiguration
     /// Nodes that hold it durably.
@@ -56,6 +57,8 @@ struct GroupMembership: Sendable {
   /// What acknowledgements are counted by, and what requests name.
   private(set) var counted: GroupConfiguration
   private var proposal: Proposal?
+  /// Nodes known to hold `decided`.
+  private var holders: [NodeID] = []
   /// What members said of themselves during the transition.
   private var heard: [Heard] = []
   private let epoch: VolumeEpoch
@@ -75,7 +78,7 @@ struct GroupMembership: Sendable {
     self.plantedBug = plantedBug
   }
 
-  var phase: Phase {
+  var phase: MembershipPhase {
     if proposal != nil { return .proposing }
     if decided.isHandedOver { return .handedOver }
     return decided.isHydrating ? .hydrating : .stable
@@ -137,12 +140,14 @@ struct GroupMembership: Sendable {
     into out: inout [Outgoing]
   ) -> Bool {
     guard let mine = proposal?.configuration, configuration.isSameProposal(as: mine) else {
+      if configuration.isSameProposal(as: decided), !holders.contains(node) { holders.append(node) }
       return saw(configuration, envelope: envelope, now: now, into: &out)
     }
     if proposal?.holders.contains(node) == false { proposal?.holders.append(node) }
     guard isDecided else { return false }
     decided = mine
     counted = mine
+    holders = proposal?.holders ?? []
     proposal = nil
     goOn(envelope: envelope, now: now, into: &out)
     return true
@@ -170,9 +175,12 @@ struct GroupMembership: Sendable {
   ///
   /// True when something changed: the caller adopts `counted`.
   mutating func heard(
-    _ status: SegmentStatus, from node: NodeID, envelope: MessageHeader, now: Instant, into out: inout [Outgoing]
+    _ status: SegmentStatus, from node: NodeID, at membershipEpoch: MembershipEpoch, envelope: MessageHeader,
+    now: Instant, into out: inout [Outgoing]
   ) -> Bool {
-    guard phase == .hydrating, decided.index(of: node) != nil else { return false }
+    guard phase == .hydrating, let index = decided.index(of: node) else { return false }
+    // What a new member said before it was one is of an earlier life of its segment, which it may have dropped since.
+    guard membershipEpoch >= decided.epoch || !newMembers.contains(MemberSet(member: index)) else { return false }
     if let i = heard.firstIndex(where: { $0.node == node }) {
       heard[i].scl = max(heard[i].scl, status.scl)
       heard[i].truncationEpoch = max(heard[i].truncationEpoch, status.truncationEpoch)
@@ -194,8 +202,16 @@ struct GroupMembership: Sendable {
     case .hydrating:
       goOn(envelope: envelope, now: now, into: &out)
       guard self.phase == .hydrating else { return }
-      let bytes = Message.statusRequest.encoded(header(envelope))
-      for member in decided.members { out.append(Outgoing(to: .node(member.node), bytes: bytes)) }
+      let (request, configure) = (
+        Message.statusRequest.encoded(header(envelope)), Message.configure(decided).encoded(header(envelope))
+      )
+      for (i, member) in decided.members.enumerated() {
+        // Old members that missed the configuration get it from their peers; a new one has no segment before.
+        if newMembers.contains(MemberSet(member: i)), !holders.contains(member.node) {
+          out.append(Outgoing(to: .node(member.node), bytes: configure))
+        }
+        out.append(Outgoing(to: .node(member.node), bytes: request))
+      }
     case .handedOver: goOn(envelope: envelope, now: now, into: &out)
     }
   }
@@ -210,8 +226,10 @@ struct GroupMembership: Sendable {
     for said in heard where said.scl >= decided.hydrationTarget && said.truncationEpoch >= truncationEpoch {
       if let index = decided.index(of: said.node) { complete.insert(MemberSet(member: index)) }
     }
-    return pending.isWriteQuorum(complete) && pending.members.subtracting(decided.rule.members).isSubset(of: complete)
+    return pending.isWriteQuorum(complete) && newMembers.isSubset(of: complete)
   }
+  /// Members that only the pending rule names.
+  private var newMembers: MemberSet { decided.pending?.members.subtracting(decided.rule.members) ?? [] }
   /// M1.
   private var isDecided: Bool {
     guard let proposal else { return false }

@@ -57,7 +57,7 @@ extension VolumeRecovery {
       groups[id].completeness.append(answer.status.scl)
     }
     // R2: a late answer may bring a truncation list that must be honoured, or more of the log.
-    if phase == .repairing { backToPreparing() } else { refresh(id) }
+    if phase == .repairing, plantedBug != .recoverWithTwoAnswers { backToPreparing() } else { refresh(id) }
   }
 
   /// A segment's status came.

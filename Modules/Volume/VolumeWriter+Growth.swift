@@ -112,9 +112,10 @@ extension VolumeWriter {
   }
   private mutating func finishGrowth(_ proposal: GroupConfiguration, now: Instant, into e: inout VolumeEffects) {
     growth = Growth()
+    // Nothing in a new group is void, so its members need not hold the truncation list to count as hydrated.
     groups.append(
       WriterGroup(
-        OpenedGroup(configuration: proposal, tail: .zero, scls: []), epoch: epoch, truncationEpoch: truncationEpoch,
+        OpenedGroup(configuration: proposal, tail: .zero, scls: []), epoch: epoch, truncationEpoch: .zero,
         now: now, plantedBug: configuration.plantedBug))
     e.events.append(.grown(proposal.group))
     tellReaders([groups[0].configuration, proposal], into: &e)

@@ -15,11 +15,16 @@ extension VolumeWriter {
     try checkUsable("change")
     let number = Int(group.value)
     guard number < groups.count else { throw VolumeError(.notFound, operation: "change", group: group) }
-    let pgcl = groups[number].pgcl
+    // Recovery has put everything up to the tail on a write quorum, whether or not all have said so to this writer.
+    let pgcl = max(groups[number].pgcl, groups[number].tail.current)
     try groups[number].membership.propose(
       plan, policy: configuration.policy, pgcl: pgcl, envelope: envelope(number), now: now, into: &e.sends)
     adoptCounted(number, now: now, into: &e)
     finishStep(into: &e)
+  }
+  /// Where a change of the group's members stands; nil where there is no such group.
+  public func membershipPhase(of group: ProtectionGroupID) -> MembershipPhase? {
+    Int(group.value) < groups.count ? groups[Int(group.value)].membership.phase : nil
   }
   /// Whether a change of the group's members is under way; nil where there is no such group.
   public func isChanging(_ group: ProtectionGroupID) -> Bool? {
@@ -53,7 +58,7 @@ extension VolumeWriter {
     let number = Int(header.group.value)
     guard number < groups.count, header.volumeEpoch == epoch else { return }
     let isNews = groups[number].membership.heard(
-      status, from: node, envelope: envelope(number), now: now, into: &e.sends)
+      status, from: node, at: header.membershipEpoch, envelope: envelope(number), now: now, into: &e.sends)
     if isNews { adoptCounted(number, now: now, into: &e) }
   }
   mutating func tickMembership(_ number: Int, now: Instant, into e: inout VolumeEffects) {

@@ -44,7 +44,6 @@ public struct VolumeWriter: ~Copyable, Sendable {
   /// The volume epoch won by this opening.
   public let epoch: VolumeEpoch
   let instance: PeerID
-  let truncationEpoch: VolumeEpoch
   let openedIsNew: Bool
   /// Whether each change is sent as the whole page.
   let wholePages: Bool
@@ -123,7 +122,6 @@ public struct VolumeWriter: ~Copyable, Sendable {
     vdl = opened.vdl
     minReadPoint = opened.vdl
     streamedVDL = opened.vdl
-    truncationEpoch = opened.truncation.epoch
     groups = opened.groups.map {
       WriterGroup(
         $0, epoch: opened.epoch, truncationEpoch: opened.truncation.epoch, now: now,

@@ -1,4 +1,5 @@
 import BorealisCore
+import BorealisReplicationPolicy
 import BorealisWire
 
 /// A batch that was sent and whose records are not all below VDL.
@@ -74,7 +75,8 @@ struct WriterGroup: ReadableGroup, Sendable {
 
   /// Takes an ack; true when PGCL has advanced.
   mutating func acknowledge(member: Int, scl: LSN) -> Bool {
-    let reached = min(scl, lastSent)
+    var reached = min(scl, lastSent)
+    if plantedBug == .countUnhydratedMember, isNew(member) { reached = lastSent }
     guard reached > scls[member] else { return false }
     members[member].backoff = 0
     scls[member] = reached
@@ -83,6 +85,10 @@ struct WriterGroup: ReadableGroup, Sendable {
     guard complete > pgcl else { return false }
     pgcl = complete
     return true
+  }
+  /// Whether the member is one that only the rule to come names.
+  private func isNew(_ member: Int) -> Bool {
+    configuration.isHydrating && !configuration.rule.members.contains(MemberSet(member: member))
   }
   /// Takes over a superseding configuration; true when PGCL has advanced (it never goes back).
   mutating func adopt(_ new: GroupConfiguration) -> Bool {

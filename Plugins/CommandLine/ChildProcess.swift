@@ -33,7 +33,9 @@ final class ChildProcess {
     }
   }
 
-  /// Kills the child with SIGKILL and waits until it is gone. What it printed before stays readable.
+  /// Kills the child with SIGKILL and waits until it is gone.
+  ///
+  /// What it printed before stays readable.
   func kill() {
     Foundation.kill(process.processIdentifier, SIGKILL)
     process.waitUntilExit()

@@ -35,11 +35,15 @@ enum CommitBenchmark {
       Measurement(
         name: "commit-1", value: one.microseconds(0.5), unit: "us", peer: peer.microseconds(0.5),
         ratio: one.microseconds(0.5) / peer.microseconds(0.5), target: "ratio <= 1.3",
-        note: note("p99 %.0f us; peer: six files, fdatasync, four acks, p99 %.0f us", one.microseconds(0.99), peer.microseconds(0.99))),
+        note: note(
+          "p99 %.0f us; peer: six files, fdatasync, four acks, p99 %.0f us", one.microseconds(0.99),
+          peer.microseconds(0.99))),
       Measurement(
         name: "commit-32", value: manyRate, unit: "1/s", peer: oneRate, ratio: manyRate / oneRate,
         target: "ratio >= 8",
-        note: note("p50 %.0f us, p99 %.0f us; peer: one client", manyLatencies.microseconds(0.5), manyLatencies.microseconds(0.99))),
+        note: note(
+          "p50 %.0f us, p99 %.0f us; peer: one client", manyLatencies.microseconds(0.5),
+          manyLatencies.microseconds(0.99))),
     ]
   }
 

@@ -60,7 +60,9 @@ struct CrashCommand: ParsableCommand {
         while let line = child.readLine() {
           let words = line.split(separator: " ").map(String.init)
           if words.first == "failed" { problems.append("run \(time): \(line)") }
-          guard words.count == 3, words[0] == "acked", let slot = Int(words[1]), let number = UInt64(words[2]) else { continue }
+          guard words.count == 3, words[0] == "acked", let slot = Int(words[1]), let number = UInt64(words[2]) else {
+            continue
+          }
           acked[slot] = max(acked[slot], number)
           highest = max(highest, number)
           commits += 1
@@ -73,9 +75,13 @@ struct CrashCommand: ParsableCommand {
     }
     for problem in problems { print("PROBLEM \(problem)") }
     if json {
-      print(#"{"crashes":\#(times),"acknowledged":\#(commits),"withNodesDown":\#(withNodesDown),"problems":\#(problems.count)}"#)
+      print(
+        #"{"crashes":\#(times),"acknowledged":\#(commits),"withNodesDown":\#(withNodesDown),"problems":\#(problems.count)}"#
+      )
     } else {
-      print("\(times) times kill -9, \(withNodesDown) with nodes down: \(commits) commits acknowledged, \(problems.count) problems")
+      print(
+        "\(times) times kill -9, \(withNodesDown) with nodes down: \(commits) commits acknowledged, \(problems.count) problems"
+      )
     }
     if problems.isEmpty {
       try? FileManager.default.removeItem(atPath: work)

@@ -49,7 +49,9 @@ struct DemoCommand: ParsableCommand {
     let missing = try load.verify(on: volume)
     screen.close()
     print("")
-    print("\(load.acknowledged) commits acknowledged, \(missing) of them missing; the old writer is fenced: \(wasFenced ? "yes" : "no")")
+    print(
+      "\(load.acknowledged) commits acknowledged, \(missing) of them missing; the old writer is fenced: \(wasFenced ? "yes" : "no")"
+    )
     print(screen.summary)
     print(
       """

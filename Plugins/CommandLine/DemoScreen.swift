@@ -37,7 +37,8 @@ final class DemoScreen {
 
   /// A row for each act.
   var summary: String {
-    slowest.map { title, rate, p99 in note("  %6.0f commits/s, p99 %7.0f us   ", rate, p99) + title }.joined(separator: "\n")
+    slowest.map { title, rate, p99 in note("  %6.0f commits/s, p99 %7.0f us   ", rate, p99) + title }.joined(
+      separator: "\n")
   }
 
   private func draw(_ title: String, _ volume: Volume) {

@@ -37,7 +37,8 @@ enum RepairBenchmark {
     return [
       Measurement(
         name: "repair-256m", value: seconds, unit: "s",
-        note: note("%.0f MiB/s; from losing the disk to the new member's full vote, four clients committing", 256 / seconds)),
+        note: note(
+          "%.0f MiB/s; from losing the disk to the new member's full vote, four clients committing", 256 / seconds)),
       Measurement(
         name: "repair-256m-commit-p99", value: during.microseconds(0.99), unit: "us",
         peer: before.microseconds(0.99), ratio: during.microseconds(0.99) / before.microseconds(0.99),
@@ -46,7 +47,9 @@ enum RepairBenchmark {
   }
 
   /// Four clients commit until `isDone` or the time is over.
-  private static func load(_ volume: Volume, seconds: Double, until isDone: @escaping @Sendable () -> Bool) throws -> Latencies {
+  private static func load(_ volume: Volume, seconds: Double, until isDone: @escaping @Sendable () -> Bool) throws
+    -> Latencies
+  {
     var all: [UInt64] = []
     let start = ContinuousClock.now
     var round = 0

@@ -17,8 +17,12 @@ struct SimulateCommand: ParsableCommand {
 
   @Option(help: "How many seeds to run.") var seeds: UInt64 = 1
   @Option(help: "The first seed.") var seed: UInt64 = 1
-  @Option(help: "Run all seeds with this policy: \(BuiltInPolicies.all.map(\.name).joined(separator: ", ")).") var policy: String?
-  @Option(help: "Run all seeds with these faults: all, none, network, or a list of \(FaultClass.named.map(\.name).joined(separator: ", ")).")
+  @Option(help: "Run all seeds with this policy: \(BuiltInPolicies.all.map(\.name).joined(separator: ", ")).")
+  var policy: String?
+  @Option(
+    help:
+      "Run all seeds with these faults: all, none, network, or a list of \(FaultClass.named.map(\.name).joined(separator: ", "))."
+  )
   var faults: String?
   @Option(help: "Go on with further seeds for this many minutes instead of --seeds.") var minutes: Double?
   @Option(help: "Threads; each runs whole seeds.") var threads = max(1, ProcessInfo.processInfo.activeProcessorCount)
@@ -33,14 +37,17 @@ struct SimulateCommand: ParsableCommand {
     var chosen: (any ReplicationPolicy)?
     if let policy {
       guard let found = BuiltInPolicies.named(policy) else {
-        throw ValidationError("no policy '\(policy)'; there are \(BuiltInPolicies.all.map(\.name).joined(separator: ", "))")
+        throw ValidationError(
+          "no policy '\(policy)'; there are \(BuiltInPolicies.all.map(\.name).joined(separator: ", "))")
       }
       chosen = found
     }
     var trouble: FaultClass?
     if let faults {
       guard let found = FaultClass.parse(faults) else {
-        throw ValidationError("unknown fault in '\(faults)'; there are all, none, network, \(FaultClass.named.map(\.name).joined(separator: ", "))")
+        throw ValidationError(
+          "unknown fault in '\(faults)'; there are all, none, network, \(FaultClass.named.map(\.name).joined(separator: ", "))"
+        )
       }
       trouble = found
     }
@@ -55,7 +62,9 @@ struct SimulateCommand: ParsableCommand {
         print(verbose ? report.explanation : report.description)
       }
       print(result.summary.description)
-      print(note("%.1f s, %.1f seeds/s on %d threads", result.seconds, Double(result.summary.runs) / result.seconds, threads))
+      print(
+        note(
+          "%.1f s, %.1f seeds/s on %d threads", result.seconds, Double(result.summary.runs) / result.seconds, threads))
     }
     if !result.summary.failures.isEmpty { throw ExitCode.failure }
   }
@@ -123,7 +132,8 @@ struct SimulateCommand: ParsableCommand {
     }
     return encode(
       Line(
-        seed: report.seed, digest: hexadecimal(report.digest, digits: 16), violations: report.violations.map(\.description),
+        seed: report.seed, digest: hexadecimal(report.digest, digits: 16),
+        violations: report.violations.map(\.description),
         summary: report.options.summary))
   }
 
@@ -142,7 +152,8 @@ struct SimulateCommand: ParsableCommand {
     }
     return encode(
       Line(
-        seeds: s.runs, failed: s.failures.count, digest: hexadecimal(s.digest, digits: 16), commits: s.counts.transactions,
+        seeds: s.runs, failed: s.failures.count, digest: hexadecimal(s.digest, digits: 16),
+        commits: s.counts.transactions,
         acknowledged: s.counts.acknowledged, reads: s.counts.reads, faults: s.counts.faults,
         recoveries: s.counts.recoveries, events: s.counts.events, seconds: seconds))
   }

@@ -4,7 +4,9 @@ import Testing
 /// The harness itself is `borealis crash`; CI runs all 200 rounds of it here.
 @Suite("Kill -9")
 struct CrashTests {
-  @Test("a writing process is killed 200 times in a row, with nodes lost too: nothing acknowledged is lost, nothing is half there")
+  @Test(
+    "a writing process is killed 200 times in a row, with nodes lost too: nothing acknowledged is lost, nothing is half there"
+  )
   func killNine() throws {
     let process = Process()
     process.executableURL = try tool()

@@ -134,10 +134,14 @@ struct VolumeTests {
 
   @Test("bad arguments are refused with what would be right")
   func badArguments() throws {
+    let odd = try StorageFleet.inMemory(configuration: StorageNodeConfiguration(pageSize: 1000))
+    let size = #expect(throws: VolumeError.self) { try Volume.create(on: odd) }
+    #expect(size?.code == .invalidArgument)
+    odd.stop()
     let fleet = try StorageFleet.inMemory()
     defer { fleet.stop() }
     var options = VolumeOptions()
-    options.pageSize = 1000
+    options.extentPages = 0
     #expect(throws: VolumeError.self) { try Volume.create(on: fleet, options: options) }
     let missing = #expect(throws: VolumeError.self) { try Volume.open(on: fleet) }
     #expect(missing?.code == .notFound)
@@ -155,7 +159,9 @@ struct VolumeTests {
     #expect(closed?.code == .closed)
   }
 
-  @Test("every built-in policy carries a volume", arguments: ["aurora", "full-and-tail", "zone-lost", "majority", "single", "mirrored-pages"])
+  @Test(
+    "every built-in policy carries a volume",
+    arguments: ["aurora", "full-and-tail", "zone-lost", "majority", "single", "mirrored-pages"])
   func policies(name: String) throws {
     let policy = try #require(BuiltInPolicies.named(name))
     let fleet = try StorageFleet.inMemory(policy: policy)
@@ -163,7 +169,9 @@ struct VolumeTests {
     var options = VolumeOptions()
     options.policy = policy
     let volume = try Volume.create(on: fleet, options: options)
-    for i in 0..<50 { try volume.waitUntilDurable(try volume.write { $0.write(page(UInt64(i)), at: i, [UInt8(i + 1)]) }) }
+    for i in 0..<50 {
+      try volume.waitUntilDurable(try volume.write { $0.write(page(UInt64(i)), at: i, [UInt8(i + 1)]) })
+    }
     volume.close()
     let again = try Volume.open(on: fleet, options: options)
     for i in 0..<50 { #expect(try again.bytes(page(UInt64(i)))[i] == UInt8(i + 1)) }
@@ -171,10 +179,9 @@ struct VolumeTests {
 
   @Test("the volume grows by protection groups while it is written")
   func growth() throws {
-    let fleet = try StorageFleet.inMemory()
+    let fleet = try StorageFleet.inMemory(configuration: StorageNodeConfiguration(pageSize: 512))
     defer { fleet.stop() }
     var options = VolumeOptions()
-    options.pageSize = 512
     options.extentPages = 4
     options.groupBytes = ByteCount(512 * 16)
     let volume = try Volume.create(on: fleet, options: options)

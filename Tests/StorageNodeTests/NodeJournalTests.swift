@@ -84,6 +84,53 @@ import Testing
     #expect(whole > 150)
   }
 
+  /// A frame whose sync failed may be durable.
+  ///
+  /// Until it is written over, no slot that it names may be used again.
+  @Test func doubtIsResolvedFirst() throws {
+    let group = ProtectionGroupID(1)
+    let (p, q) = (PageID(object: ObjectID(1), index: 1), PageID(object: ObjectID(1), index: 2))
+    for limit in 0..<12 {
+      let disk = Disk(InMemoryStorageBackend())
+      var store = try open(disk)
+      var image = [UInt8](repeating: 1, count: 512)
+      func run(_ store: inout NodeStore, _ left: inout Int) throws {
+        while let job = store.nextBackgroundJob() {
+          for operation in job {
+            if left == 0 { return }
+            left -= 1
+            try disk.perform(operation)
+          }
+          _ = store.endBackgroundJob(succeeded: true)
+        }
+      }
+      var all = Int.max
+      _ = image.withUnsafeBytes { store.stagePage(group, p, lsn: LSN(1), image: $0, pins: []) }
+      try run(&store, &all)
+      _ = image.withUnsafeBytes { store.stagePage(group, p, lsn: LSN(2), image: $0, pins: []) }
+      let job = store.nextBackgroundJob() ?? []
+      for operation in job.dropLast() { try disk.perform(operation) }
+      #expect(job.last == .sync(.journalA))
+      _ = store.endBackgroundJob(succeeded: false)
+      store.retryBackground()
+      _ = image.withUnsafeBytes { store.stagePage(group, q, lsn: LSN(3), image: $0, pins: []) }
+      var left = limit
+      try run(&store, &left)
+      var generator = DeterministicGenerator(seed: 1)
+      disk.crash(using: &generator, .keepAll)
+      store = try open(disk)
+      var failure: StoreReadError?
+      var found: StoredPage?
+      image.withUnsafeMutableBytes { raw in
+        do throws(StoreReadError) { found = try store.pages.read(group, p, atOrBelow: .max, into: raw) } catch {
+          failure = error
+        }
+      }
+      #expect(failure == nil, "after \(limit) operations")
+      #expect(found?.lsn == LSN(1) || found?.lsn == LSN(2), "after \(limit) operations")
+    }
+  }
+
   /// A damaged frame with whole ones behind it: a promise may be lost, so the node must not open.
   @Test func damageInTheMiddleIsNotATornTail() throws {
     let disk = Disk(InMemoryStorageBackend())

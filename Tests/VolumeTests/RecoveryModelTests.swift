@@ -20,14 +20,15 @@ struct RecoveryModelTests {
     if world.violations.isEmpty { world.healAndOpen() }
     let epochs = world.openings.last?.groups.map { Int($0.configuration.epoch.value) - 1 } ?? []
     return Outcome(
-      violations: world.violations, openings: world.openings.count, acked: world.writers.map(\.acked.count).reduce(0, +),
+      violations: world.violations, openings: world.openings.count,
+      acked: world.writers.map(\.acked.count).reduce(0, +),
       changes: epochs.reduce(0, +))
   }
 
   @Test("nothing acknowledged is lost, nothing void comes back, no LSN is given twice", arguments: [false, true])
   func holds(changesMembers: Bool) {
     var total = (openings: 0, acked: 0, changes: 0)
-    for seed in UInt64(1)...150 {
+    for seed in UInt64(1)...100 {
       let outcome = Self.run(seed: seed, changesMembers: changesMembers)
       #expect(outcome.violations.isEmpty, "seed \(seed): \(outcome.violations.prefix(3))")
       if !outcome.violations.isEmpty { return }
@@ -36,9 +37,9 @@ struct RecoveryModelTests {
       total.changes += outcome.changes
     }
     // The runs must have done something.
-    #expect(total.openings > 450)
-    #expect(total.acked > 1000)
-    #expect(!changesMembers || total.changes > 300)
+    #expect(total.openings > 300)
+    #expect(total.acked > 600)
+    #expect(!changesMembers || total.changes > 200)
     print("model: changes \(changesMembers): \(total)")
   }
 

@@ -12,8 +12,8 @@ final class RecoveryWorld {
   let policy: any ReplicationPolicy = AuroraPolicy()
   var random: DeterministicGenerator
   var now = Instant.zero
-  var nodes: [ModelNode]
-  var writers: [ModelWriter] = []
+  var nodes: [RecoveryNode]
+  var writers: [RecoveryWriter] = []
   var recoveries: [RecoveryBox] = []
   var network: [Outgoing] = []
   var lastEpoch = VolumeEpoch(1)
@@ -33,6 +33,10 @@ final class RecoveryWorld {
       self.machine = machine
       self.epoch = epoch
     }
+    var phase: VolumeRecovery.Phase { machine.phase }
+    var outcome: OpenedVolume? { machine.outcome }
+    var failure: VolumeError? { machine.failure }
+    var progress: String { machine.progress }
   }
 
   init(seed: UInt64, groups: Int, plantedBug: PlantedBug? = nil, changesMembers: Bool = false) {
@@ -40,7 +44,7 @@ final class RecoveryWorld {
     groupCount = groups
     self.plantedBug = plantedBug
     self.changesMembers = changesMembers
-    nodes = (0..<9).map { ModelNode(id: NodeID(UInt32($0)), volume: RecoveryWorld.volume, groups: groups) }
+    nodes = (0..<9).map { RecoveryNode(id: NodeID(UInt32($0)), volume: RecoveryWorld.volume, groups: groups) }
     let topology = nodes.map { NodePlacement(node: $0.id, zone: ZoneID(UInt8($0.id.value % 3))) }
     let first = (0..<groups).map { id in
       // swift-format-ignore: NeverUseForceTry
@@ -232,7 +236,7 @@ final class RecoveryWorld {
     }
     openings.append(outcome)
     writers.append(
-      ModelWriter(
+      RecoveryWriter(
         outcome, instance: .instance(outcome.epoch.value), allocationLimit: RecoveryWorld.allocationLimit,
         plantedBug: plantedBug))
     writers.sort { $0.opened.epoch < $1.opened.epoch }

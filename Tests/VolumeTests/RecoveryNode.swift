@@ -2,7 +2,7 @@ import BorealisCore
 import BorealisWire
 
 /// The simplest possible storage node: everything is durable at once, SCL is found anew each time, nothing is collected.
-struct ModelNode {
+struct RecoveryNode {
   struct Segment {
     var configuration: GroupConfiguration
     /// By LSN, ascending.
@@ -51,7 +51,7 @@ struct ModelNode {
   func send(_ message: Message, to peer: PeerID, _ group: Int, _ out: inout [Outgoing]) {
     out.append(Outgoing(to: peer, bytes: message.encoded(envelope(group))))
   }
-  /// VDLs of an epoch mean something only under that epoch's truncation list. Epoch 1 created the volume.
+  // VDLs of an epoch mean something only under its truncation list. Epoch 1 created the volume.
   func isCurrent(_ other: VolumeEpoch) -> Bool { list.epoch >= other || other == VolumeEpoch(1) }
 
   mutating func adopt(_ new: TruncationList) {
@@ -113,7 +113,8 @@ struct ModelNode {
           isConsistencyPoint: $0.isConsistencyPoint)
       }
       send(
-        .prepared(status(group), list, Retention(), segment.configuration, links: links), to: header.sender, group, &out)
+        .prepared(status(group), list, Retention(), segment.configuration, links: links), to: header.sender, group, &out
+      )
     case .truncate(let new, let vdl, _):
       if new.epoch > list.epoch {
         adopt(new)
@@ -158,7 +159,8 @@ struct ModelNode {
   func gossip(_ group: Int, to peer: NodeID, _ out: inout [Outgoing]) {
     guard isUp, let segment = segments[group] else { return }
     send(
-      .gossip(status(group), list, configuration: segment.configuration, retention: Retention()), to: .node(peer), group,
+      .gossip(status(group), list, configuration: segment.configuration, retention: Retention()), to: .node(peer),
+      group,
       &out)
   }
 }

@@ -5,7 +5,7 @@ import BorealisWire
 @testable import BorealisVolume
 
 /// The simplest possible writer: keeps everything it ever issued, counts quorums by looking at all members each time.
-struct ModelWriter {
+struct RecoveryWriter {
   struct Issued {
     var header: RecordHeader
     var group: Int { Int(header.group.value) }
@@ -112,7 +112,8 @@ struct ModelWriter {
     case .configured(let configuration):
       _ = memberships[group].configured(configuration, by: node, envelope: envelope(group), now: now, into: &out)
     case .status(let status):
-      _ = memberships[group].heard(status, from: node, envelope: envelope(group), now: now, into: &out)
+      _ = memberships[group].heard(
+        status, from: node, at: header.membershipEpoch, envelope: envelope(group), now: now, into: &out)
     case .reject(_, .staleMembershipEpoch, let configuration?):
       _ = memberships[group].saw(configuration, envelope: envelope(group), now: now, into: &out)
     default: break
