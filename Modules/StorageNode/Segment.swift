@@ -61,8 +61,9 @@ struct Segment: Sendable {
   var gcPoint: LSN
   /// Highest PGMRPL heard of in this volume epoch.
   var minReadPoint: LSN = .zero
-  /// Whether pages here are a mixture of two states because a baseline copy was begun and not ended. No read is served
-  /// and SCL stands still until it has ended.
+  /// Whether pages here are a mixture of two states because a baseline copy was begun and not ended.
+  ///
+  /// No read is served and SCL stands still until it has ended.
   var isHydrating = false
   var hydration: Hydration?
   var pull: Pull?

@@ -26,7 +26,9 @@ struct SegmentChain: Sendable, Equatable {
   /// Highest record held, linked or not.
   var highest: LSN { islands.reduce(scl) { max($0, $1.last) } }
 
-  /// Adds a record. Records at or below SCL, and those within an island, change nothing.
+  /// Adds a record.
+  ///
+  /// Records at or below SCL, and those within an island, change nothing.
   mutating func insert(_ lsn: LSN, previous: LSN) {
     if previous == scl {
       guard lsn > scl else { return }
@@ -42,23 +44,24 @@ struct SegmentChain: Sendable, Equatable {
       if lsn <= islands[at - 1].last { return }
       if islands[at - 1].last == previous {
         islands[at - 1].last = lsn
-        if at < islands.count, islands[at].after == lsn {
-          islands[at - 1].last = islands[at].last
-          islands.remove(at: at)
-        }
+        if let next = branch(off: lsn, from: at) { islands[at - 1].last = islands.remove(at: next).last }
         return
       }
     }
-    if at < islands.count, islands[at].after == lsn {
-      islands[at].after = previous
-      islands[at].first = lsn
-      return
-    }
-    islands.insert(Island(after: previous, first: lsn, last: lsn), at: at)
+    var island = Island(after: previous, first: lsn, last: lsn)
+    if let next = branch(off: lsn, from: at) { island.last = islands.remove(at: next).last }
+    islands.insert(island, at: at)
   }
 
-  /// Begins anew at `base`, forgetting all islands: after a truncation, or when a baseline was installed. The caller
-  /// inserts the records that it still holds above `base`.
+  /// The island that goes on from `lsn`, among those from the place `start` on: the highest, where several branch off.
+  private func branch(off lsn: LSN, from start: Int) -> Int? {
+    for i in (start..<islands.count).reversed() where islands[i].after == lsn { return i }
+    return nil
+  }
+
+  /// Begins anew at `base`, forgetting all islands: after a truncation, or when a baseline was installed.
+  ///
+  /// The caller inserts the records that it still holds above `base`.
   mutating func reset(to base: LSN) {
     scl = base
     islands.removeAll(keepingCapacity: true)

@@ -8,8 +8,9 @@ import BorealisWire
 struct PendingBatch: Sendable, Equatable {
   var ticket: UInt64
   var group: ProtectionGroupID
-  /// The volume epoch under which they were accepted: outrun before they are durable, they are dropped. nil for records
-  /// from peers, which were accepted there.
+  /// The volume epoch under which they were accepted: outrun before they are durable, they are dropped.
+  ///
+  /// nil for records from peers, which were accepted there.
   var epoch: VolumeEpoch?
   var bytes: Int
 }
@@ -76,15 +77,19 @@ extension StorageNode {
     return i
   }
 
-  /// Whether this node knows everything that is void as of a volume epoch. Until it does, VDL and read points of that
-  /// epoch say nothing about the records here: some of them may be void without this node knowing it.
+  /// Whether this node knows everything that is void as of a volume epoch.
+  ///
+  /// Until it does, VDL and read points of that epoch say nothing about the records here: some of them may be void
+  /// without this node knowing it.
   ///
   /// Records of the epoch itself, and pages, are never void: without older records in the log no list is needed.
   func isCurrent(_ epoch: VolumeEpoch, _ segment: Segment) -> Bool {
     truncation.epoch >= epoch || segment.oldestEpoch >= epoch
   }
 
-  /// Remembers a VDL that was heard of. It only rises.
+  /// Remembers a VDL that was heard of.
+  ///
+  /// It only rises.
   mutating func learn(vdl: LSN) {
     if vdl > knownVDL, !truncation.isVoid(vdl) { knownVDL = vdl }
   }

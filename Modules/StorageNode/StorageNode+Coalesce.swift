@@ -8,13 +8,17 @@ import BorealisWire
 struct Fold: Sendable {
   var sequence: UInt64
   var cursor = 0
-  /// For each group: up to where its pages are brought. Every record of the chunk is at or below, and so may be
-  /// records of younger chunks that came out of order: they are folded too, because gcPoint says that all is.
+  /// For each group: up to where its pages are brought.
+  ///
+  /// Every record of the chunk is at or below, and so may be records of younger chunks that came out of order: they are
+  /// folded too, because gcPoint says that all is.
   var points: [(group: ProtectionGroupID, through: LSN)]
   /// How far those strays have been looked for: which of `points`, and up to which record.
   var stray = (point: 0, after: LSN.zero)
-  /// Whether the chunk goes when its pages are installed. Not so where tail segments still need its records: then only
-  /// gcPoints rise, so that tail segments elsewhere can drop theirs.
+  /// Whether the chunk goes when its pages are installed.
+  ///
+  /// Not so where tail segments still need its records: then only gcPoints rise, so that tail segments elsewhere can
+  /// drop theirs.
   var retires = true
   /// Whether all pages are staged or installed, and the chunk goes with the next job.
   var isRetiring = false
@@ -168,8 +172,9 @@ extension StorageNode {
     return Fold(sequence: chunk.sequence, points: points)
   }
 
-  /// Folds the pages of records at or below the fold's points that stand in other chunks. False when the job is full or
-  /// the fold was given up.
+  /// Folds the pages of records at or below the fold's points that stand in other chunks.
+  ///
+  /// False when the job is full or the fold was given up.
   private mutating func foldStrays(_ current: inout Fold, _ budget: inout Int) -> Bool {
     while current.stray.point < current.points.count {
       let (group, through) = current.points[current.stray.point]

@@ -4,8 +4,9 @@ import BorealisWire
 // What comes in, who may say it, and what goes out.
 
 extension StorageNode {
-  /// An answer that says something durable, and so waits until the journal has it. What it says is decided when it is
-  /// sent, not when it was asked for.
+  /// An answer that says something durable, and so waits until the journal has it.
+  ///
+  /// What it says is decided when it is sent, not when it was asked for.
   struct Reply: Sendable, Equatable {
     enum Kind: Sendable, Equatable { case prepared, truncated, configured, retained, status, inventory }
     var kind: Kind

@@ -120,7 +120,9 @@ extension StorageNode {
     out.append(Outgoing(to: header.sender, bytes: bytes))
   }
 
-  /// Takes records from a peer into the log. They carry no promise of epoch: each was accepted under its own.
+  /// Takes records from a peer into the log.
+  ///
+  /// They carry no promise of epoch: each was accepted under its own.
   mutating func receiveRecords(
     _ header: MessageHeader, vdl: LSN, _ batch: RecordBatch, now: Instant, into out: inout [Outgoing]
   ) {

@@ -3,7 +3,9 @@ import BorealisStorageBackend
 import BorealisWire
 
 extension StorageNode {
-  /// What is wrong; empty when all of these hold. Numbers are those of the protocol where it has one.
+  /// What is wrong; empty when all of these hold.
+  ///
+  /// Numbers are those of the protocol where it has one.
   ///
   /// - I2: epochs in memory are not behind those in the journal; SCL is not below what was acked in this epoch.
   /// - I4: neither SCL nor the known VDL lies in a void range.

@@ -53,8 +53,10 @@ extension StorageNode {
     if listed.isEmpty { dropping.removeFirst() }
   }
 
-  /// Adopts a configuration that supersedes the segment's. One that leaves this node out, and that is not a transition
-  /// any more, ends the segment: only then is everything that it held held by its successor (P18 §4.1).
+  /// Adopts a configuration that supersedes the segment's.
+  ///
+  /// One that leaves this node out, and that is not a transition any more, ends the segment: only then is everything
+  /// that it held held by its successor (P18 §4.1).
   mutating func adopt(_ new: GroupConfiguration) {
     guard let i = index(of: new.group), new.supersedes(segments[i].configuration) else { return }
     if new.index(of: id) == nil, new.pending == nil {

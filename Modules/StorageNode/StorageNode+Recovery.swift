@@ -5,8 +5,9 @@ import BorealisWire
 // Volume epochs, `prepare`, `truncate` (protocol §5.6, the node's side).
 
 extension StorageNode {
-  /// Obeys a volume epoch newer than the promised one. In memory at once; whatever depends on it being durable waits
-  /// for the journal (`barrier`).
+  /// Obeys a volume epoch newer than the promised one.
+  ///
+  /// In memory at once; whatever depends on it being durable waits for the journal (`barrier`).
   mutating func raise(to epoch: VolumeEpoch) {
     guard epoch > volumeEpoch else { return }
     volumeEpoch = epoch
@@ -30,8 +31,9 @@ extension StorageNode {
     answer(header, .prepared, into: &out)
   }
 
-  /// `prepared`, as of now: sent when the epoch is durable. nil where the log's index cannot be read: no answer is better
-  /// than one that leaves out a record.
+  /// What this node holds of the group as of now, said when the epoch is durable.
+  ///
+  /// nil where the log's index cannot be read: no answer is better than one that leaves out a record.
   mutating func preparedMessage(_ i: Int) -> Message? {
     let segment = segments[i]
     guard !segment.needsRebuild else { return nil }

@@ -107,7 +107,9 @@ extension StorageNode {
     return max(last?.lsn ?? .zero, segments[i].gcPoint, damage.lsn)
   }
 
-  /// A peer refuses to give a record: it has folded it. Then its page will do.
+  /// A peer refuses to give a record: it has folded it.
+  ///
+  /// Then its page will do.
   mutating func refusedRepair(_ group: ProtectionGroupID) {
     for k in damages.indices where damages[k].group == group && damages[k].kind == .record {
       damages[k].kind = .page

@@ -224,8 +224,9 @@ public struct StorageNode: ~Copyable, Sendable {
     }
   }
 
-  /// The work that comes with time: gossip, repeats of lost requests, scrub, another try on a full disk. Call it about
-  /// every 10 ms.
+  /// The work that comes with time: gossip, repeats of lost requests, scrub, another try on a full disk.
+  ///
+  /// Call it about every 10 ms.
   public mutating func tick(now: Instant, into out: inout [Outgoing]) {
     appendPressure = (appendPressure + appendedBytes) / 2
     appendedBytes = 0

@@ -1,10 +1,14 @@
 import BorealisCore
 
-/// Sizes, intervals and switches of a storage node. Times are nanoseconds.
+/// Sizes, intervals and switches of a storage node.
+///
+/// Times are nanoseconds.
 public struct StorageNodeConfiguration: Sendable, Hashable {
   /// Bytes of a page: the same for the whole volume, fixed when the node is formatted.
   public var pageSize: Int
-  /// Bytes of a chunk of the log: what is sealed, folded into pages and retired at once. Fixed when formatted.
+  /// Bytes of a chunk of the log: what is sealed, folded into pages and retired at once.
+  ///
+  /// Fixed when formatted.
   public var chunkSize: Int
   /// Bytes that the log may take; appends are refused as `busy` above it.
   public var logLimit: UInt64

@@ -5,7 +5,9 @@ import BorealisWire
 import Testing
 
 @Suite struct RecoveryNodeTests {
-  /// Three nodes; the first holds records 1...10, the others 1...8. VDL 6 is known.
+  /// Three nodes; the first holds records 1...10, the others 1...8.
+  ///
+  /// VDL 6 is known.
   func ragged() throws -> (TestCluster, TestLog) {
     let c = try TestCluster(3) { $0.gossipInterval = 1 << 60 }
     c.create()
@@ -243,5 +245,44 @@ import Testing
     let expected = try log.page(0, at: LSN(8))
     #expect(
       c.read(0, testPage(0), at: LSN(2000), requiredSCL: LSN(8), epoch: 2) == .page(expected.0, expected.1))
+  }
+
+  /// Records that were fenced while they were written stand in the log all the same.
+  ///
+  /// After a restart they branch off the chain beside the live ones, and must not hide what was acked.
+  @Test func aRestartFollowsTheLiveBranch() throws {
+    for base in [UInt64(0), 4] {
+      var (c, log) = try ragged()
+      let old = log
+      // Node 2 stands at 8, or at 4 with a hole before 6...8; 9 and 10 are fenced in flight.
+      c = try TestCluster(1)
+      c.create()
+      if base == 0 {
+        c.give(.append(vdl: .zero, minReadPoint: .zero, old.batch(through: LSN(8))), c.header(), to: 0)
+      } else {
+        c.give(.append(vdl: .zero, minReadPoint: .zero, old.batch(through: LSN(4))), c.header(), to: 0)
+        c.give(
+          .append(vdl: .zero, minReadPoint: .zero, old.batch(after: LSN(5), through: LSN(8))), c.header(), to: 0)
+      }
+      c.settle()
+      c.give(.append(vdl: .zero, minReadPoint: .zero, old.batch(after: LSN(8))), c.header(), to: 0)
+      let job = try #require(c.nodes[0].nextJob(.log, now: c.now))
+      c.give(.advance(vdl: .zero, minReadPoint: .zero), c.header(epoch: 2), to: 0)
+      let error = c.nodes[0].backend.perform(job)
+      c.nodes[0].machine.complete(job, error: error, now: c.now, into: &c.wire)
+      c.settle()
+      #expect(c.nodes[0].machine.statistics.recordsFenced == 2)
+      log.truncate(LSNRange(after: LSN(8), through: LSN(1008)), epoch: 2)
+      let live = log.write(0, at: 0, [1])
+      c.give(.append(vdl: .zero, minReadPoint: .zero, log.batch(only: live)), c.header(epoch: 2), to: 0)
+      if base != 0 {
+        c.give(.append(vdl: .zero, minReadPoint: .zero, log.batch(only: LSN(5))), c.header(epoch: 2), to: 0)
+      }
+      c.settle()
+      #expect(c.acks(0).last == 1009)
+      var g = DeterministicGenerator(seed: 1)
+      try c.nodes[0].restart(now: c.now, using: &g)
+      #expect(c.scl(0) == 1009, "from \(base)")
+    }
   }
 }
