@@ -57,8 +57,9 @@ let package = Package(
     .target(
       name: "Borealis",
       dependencies: [
-        "BorealisCore", "BorealisStorageBackend", "BorealisReplicationPolicy", "BorealisTransport",
-        "BorealisCoordinator", "BorealisRuntime", "BorealisFileStorageBackend",
+        "BorealisCore", "BorealisWire", "BorealisStorageBackend", "BorealisReplicationPolicy", "BorealisTransport",
+        "BorealisCoordinator", "BorealisStorageNode", "BorealisVolume", "BorealisRuntime",
+        "BorealisFileStorageBackend",
       ], path: "Modules/Borealis"),
     .target(name: "CBorealisBench", path: "Plugins/CommandLineSupport"),
     .executableTarget(

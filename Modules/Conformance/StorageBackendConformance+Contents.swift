@@ -32,7 +32,7 @@ private func readsReturnLastWrite(_ trial: StorageTrial) throws {
     let offset = generator.index(30_000)
     let bytes = generator.bytes(1 + generator.index(9_000))
     try backend.put(.pages, at: UInt64(offset), bytes)
-    model.replaceSubrange(offset..<offset + bytes.count, with: bytes)
+    overwrite(&model, at: offset, bytes)
     if index < 30 { try trial.expect(backend, .pages, at: UInt64(offset), is: bytes, "write \(index) read at once") }
     if index % 10 == 9 { try backend.sync(.pages) }
   }
@@ -129,7 +129,7 @@ private func filesAreApart(_ trial: StorageTrial) throws {
 
 private func agreesWithModel(_ trial: StorageTrial) throws {
   let backend = try trial.place.open()
-  let limit = 400_000
+  let limit = 200_000
   for seed in UInt64(1)...3 {
     var generator = DeterministicGenerator(seed: seed)
     try backend.truncate(.pages, to: ByteCount(0))
@@ -142,21 +142,21 @@ private func agreesWithModel(_ trial: StorageTrial) throws {
         let bytes = generator.bytes(1 + generator.index(generator.chance(1, in: 4) ? 90_000 : 3_000))
         what = "write of \(bytes.count) at \(offset)"
         try backend.put(.pages, at: UInt64(offset), bytes)
-        if offset + bytes.count > model.count { model += repeatElement(0, count: offset + bytes.count - model.count) }
-        model.replaceSubrange(offset..<offset + bytes.count, with: bytes)
+        setSize(&model, max(model.count, offset + bytes.count))
+        overwrite(&model, at: offset, bytes)
       case 5:
         what = "truncation to \(offset)"
         try backend.truncate(.pages, to: ByteCount(UInt64(offset)))
-        model = Array(model.prefix(offset)) + [UInt8](repeating: 0, count: max(0, offset - model.count))
+        setSize(&model, offset)
       case 6, 7:
-        let length = generator.index(150_000)
+        let length = generator.index(100_000)
         what = "release of \(length) at \(offset)"
         try backend.release(.pages, from: UInt64(offset), length: ByteCount(UInt64(length)))
         fillWithZeros(&model, offset..<max(offset, min(model.count, offset + length)))
       case 8:
         what = "reservation up to \(offset)"
         try backend.reserve(.pages, upTo: ByteCount(UInt64(offset)))
-        if offset > model.count { model += repeatElement(0, count: offset - model.count) }
+        setSize(&model, max(model.count, offset))
       case 9 where step % 4 == 0:
         what = "sync"
         try backend.sync(.pages)

@@ -25,7 +25,7 @@ private func syncedWritesSurvive(_ trial: StorageTrial) throws {
       let offset = generator.index(50_000)
       let bytes = generator.bytes(1 + generator.index(8_000))
       try backend.put(.log, at: UInt64(offset), bytes)
-      model.replaceSubrange(offset..<offset + bytes.count, with: bytes)
+      overwrite(&model, at: offset, bytes)
     }
     try backend.sync(.log)
     backend = try trial.place.losePower(seed: UInt64(round))
@@ -99,7 +99,7 @@ private func sectorsAreOldOrNew(_ trial: StorageTrial) throws {
       let offset = generator.index(count * sector - 6_000)
       let bytes = generator.bytes(1 + generator.index(6_000))
       try backend.put(.log, at: UInt64(offset), bytes)
-      now.replaceSubrange(offset..<offset + bytes.count, with: bytes)
+      overwrite(&now, at: offset, bytes)
       size = max(size, UInt64(offset + bytes.count))
       for index in offset / sector...(offset + bytes.count - 1) / sector {
         versions[index].append(Array(now[index * sector..<(index + 1) * sector]))

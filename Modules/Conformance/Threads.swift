@@ -50,16 +50,3 @@ private func runThreadWork(_ context: UnsafeMutableRawPointer?) -> UnsafeMutable
   }
   return nil
 }
-
-/// Whether both hold the same bytes; quick in debug builds, too.
-func bytesAreEqual(_ first: [UInt8], _ second: [UInt8]) -> Bool {
-  if first.count != second.count || first.isEmpty { return first.count == second.count }
-  return memcmp(first, second, first.count) == 0
-}
-/// Sets a range of an array to zero; an empty one may lie anywhere.
-func fillWithZeros(_ bytes: inout [UInt8], _ range: Range<Int>) {
-  if range.isEmpty { return }
-  bytes.withUnsafeMutableBytes { raw in
-    _ = UnsafeMutableRawBufferPointer(rebasing: raw[range]).initializeMemory(as: UInt8.self, repeating: 0)
-  }
-}

@@ -1,6 +1,7 @@
 import BorealisCore
 import BorealisCoordinator
 import BorealisReplicationPolicy
+import BorealisStorageNode
 import BorealisTransport
 import BorealisVolume
 import BorealisWire
@@ -70,15 +71,17 @@ public final class Volume: MessageReceiver {
   public static func create(
     on fleet: StorageFleet, options: VolumeOptions = VolumeOptions(), timeoutMilliseconds: UInt64 = 30_000
   ) throws(VolumeError) -> Volume {
-    guard options.pageSize >= 512, options.pageSize <= 65536, options.pageSize.nonzeroBitCount == 1 else {
-      throw VolumeError(.invalidArgument, operation: "create", detail: "pageSize must be a power of two in 512...65536")
+    let pageSize = fleet.configuration.pageSize
+    guard pageSize >= 512, pageSize <= 65536, pageSize.nonzeroBitCount == 1 else {
+      throw VolumeError(
+        .invalidArgument, operation: "create", detail: "the nodes' pageSize must be a power of two in 512...65536")
     }
-    let groupPages = Int(clamping: options.groupBytes.value / UInt64(options.pageSize))
+    let groupPages = Int(clamping: options.groupBytes.value / UInt64(pageSize))
     guard options.extentPages > 0, groupPages >= options.extentPages else {
       throw VolumeError(.invalidArgument, operation: "create", detail: "groupBytes must hold at least one extent")
     }
     let metadata = VolumeMetadata(
-      volume: fleet.volume, epoch: .zero, pageSize: options.pageSize, extentPages: options.extentPages,
+      volume: fleet.volume, epoch: .zero, pageSize: pageSize, extentPages: options.extentPages,
       groupPages: groupPages, policy: options.policy.name, allocationLimit: options.allocationLimit)
     let epoch: VolumeEpoch
     let first: GroupConfiguration
@@ -136,6 +139,11 @@ public final class Volume: MessageReceiver {
       throw VolumeError(
         .invalidArgument, operation: "open",
         detail: "the volume was created with policy '\(metadata.policy)', not '\(options.policy.name)'")
+    }
+    guard fleet.configuration.pageSize == metadata.pageSize else {
+      throw VolumeError(
+        .invalidArgument, operation: "open",
+        detail: "the volume has pages of \(metadata.pageSize) bytes, the nodes \(fleet.configuration.pageSize)")
     }
     let instance = PeerID.instance(epoch.value)
     let opening = VolumeOpening(

@@ -2,10 +2,9 @@ import BorealisCore
 import BorealisReplicationPolicy
 import BorealisVolume
 
-/// The shape of a new volume; fixed at creation, except the cache.
+/// The shape of a new volume; fixed at creation, except the cache. The page size is the nodes':
+/// `StorageNodeConfiguration.pageSize`.
 public struct VolumeOptions: Sendable {
-  /// Bytes of a page: a power of two, 512 B to 64 KiB.
-  public var pageSize = 8192
   /// Pages of an extent, the unit in which an object's pages are assigned to protection groups.
   public var extentPages = 1024
   /// Bytes of pages that one protection group holds. Source of the default: P18 §2.1, 10 GB.
@@ -17,6 +16,6 @@ public struct VolumeOptions: Sendable {
   /// Bytes of page cache of the writer.
   public var cacheBytes = ByteCount.mebibytes(64)
 
-  /// The defaults: 8 KiB pages, six copies in three zones, groups of 10 GiB.
+  /// The defaults: six copies in three zones, groups of 10 GiB.
   public init() {}
 }

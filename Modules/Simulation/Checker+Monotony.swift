@@ -29,19 +29,23 @@ struct MonotonyChecker {
     writers[i] = Writer(epoch: epoch, vdl: vdl, vcl: vcl)
   }
 
-  /// Looks at a segment after a step of its node.
+  /// Looks at a segment after a step of its node; `wasReleased` tells whether its group has gone on without the node, so
+  /// that it may have dropped its segment and made a new one.
   func segment(
     _ node: NodeID, _ group: ProtectionGroupID, _ status: SegmentStatus, fleet: FleetTruth,
-    _ verdicts: inout Verdicts
+    wasReleased: () -> Bool, _ verdicts: inout Verdicts
   ) {
     let hasRot = fleet[node].hasRot
     fleet.update(node, group) { segment in
+      let hasSameList = status.truncationEpoch == segment.truncationEpoch
+      // A new segment holds nothing of what an earlier one held.
+      if !segment.exists || (hasSameList && status.scl < segment.scl && wasReleased()) { segment = SegmentTruth() }
       if status.truncationEpoch < segment.truncationEpoch {
         verdicts.require(
           hasRot, .i2,
           "\(node) \(group) went from the truncation list of epoch \(segment.truncationEpoch) back to \(status.truncationEpoch)"
         )
-      } else if status.truncationEpoch == segment.truncationEpoch {
+      } else if hasSameList {
         verdicts.require(
           status.scl >= segment.scl || hasRot, .i2,
           "SCL of \(node) \(group) went from \(segment.scl) back to \(status.scl)")
@@ -53,16 +57,22 @@ struct MonotonyChecker {
     }
   }
 
-  /// A node holds no segment of the group: it may have had one only if the group has gone on without it.
+  /// A node holds no segment of the group: it may have had one only if the group has gone on without it, or if it had not
+  /// yet promised anything when it crashed.
   func absent(
-    _ node: NodeID, _ group: ProtectionGroupID, wasReleased: Bool, fleet: FleetTruth, _ verdicts: inout Verdicts
+    _ node: NodeID, _ group: ProtectionGroupID, wasReleased: () -> Bool, fleet: FleetTruth, _ verdicts: inout Verdicts
   ) {
-    guard fleet[node][group].exists else { return }
-    verdicts.require(wasReleased, .i2, "\(node) has dropped its segment of \(group), of which it is a member")
-    fleet.update(node, group) { $0 = SegmentTruth() }
+    let segment = fleet[node][group]
+    guard segment.exists else { return }
+    verdicts.require(
+      segment.told == .zero || wasReleased(), .i2, "\(node) has dropped its segment of \(group), of which it is a member")
+    // What it held counts on for those who heard of it, until it holds a new one.
+    fleet.update(node, group) { $0.exists = false }
   }
 
-  /// A node says something. Answers of some kinds are promises: what they say must be durable.
+  /// A node says something.
+  ///
+  /// Answers of some kinds are promises: what they say must be durable.
   func told(
     _ envelope: Envelope, _ bytes: [UInt8], by node: NodeID, fleet: FleetTruth, _ verdicts: inout Verdicts
   ) {
@@ -97,7 +107,8 @@ struct MonotonyChecker {
     if !truth.hasRot {
       verdicts.require(
         truncation >= before.truncationTold, .i2,
-        "\(node) \(group) forgot the truncation list of epoch \(before.truncationTold) in a restart (now \(truncation))")
+        "\(node) \(group) forgot the truncation list of epoch \(before.truncationTold) in a restart (now \(truncation))"
+      )
       if truncation == before.toldEpoch {
         verdicts.require(
           scl >= before.told, .i2, "\(node) \(group) had told SCL \(before.told) and has \(scl) after a restart")

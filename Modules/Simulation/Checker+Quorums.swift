@@ -23,12 +23,12 @@ struct QuorumChecker {
           .i7,
           "two configurations of \(other.group) at membership epoch \(other.epoch), both by epoch \(other.proposedBy)")
       }
-      if other.epoch.next == configuration.epoch {
-        check(other, configuration, &verdicts)
-        checkHydration(from: other, to: configuration, fleet: fleet, &verdicts)
-      } else if configuration.epoch.next == other.epoch {
-        check(configuration, other, &verdicts)
-      }
+    }
+    // Of several proposals for one epoch the one with the highest ballot stands.
+    let before = group.filter { $0.epoch.next == configuration.epoch && $0.proposedBy <= configuration.proposedBy }
+    if let old = before.max(by: { $1.supersedes($0) }) {
+      check(old, configuration, &verdicts)
+      checkHydration(from: old, to: configuration, fleet: fleet, &verdicts)
     }
     known.append(configuration)
     groups = max(groups, Int(configuration.group.value) + 1)

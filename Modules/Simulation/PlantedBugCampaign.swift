@@ -48,8 +48,10 @@ public enum PlantedBugCampaign {
     case .skipRepairBeforeOpening: [.i1]
     case .reuseLSNAfterRecovery: [.i16, .i3]
     case .recoverWithTwoAnswers: [.i6, .i1]
-    case .countUnhydratedMember: [.i7]
-    case .skipTruncation: [.i4, .i9, .i3, .i2]
+    // The writer's own check of PGCL sees it too, and often first.
+    case .countUnhydratedMember: [.i7, .machine]
+    // Segments refuse reads of an epoch whose list they lack, so mostly nothing wrong is shown: nothing goes on.
+    case .skipTruncation: [.i4, .i9, .i3, .i2, .liveness]
     }
   }
 
@@ -62,9 +64,17 @@ public enum PlantedBugCampaign {
     case .ackBeforeFlush, .forgetEpochOnRestart, .tornTailAccepted:
       options.faults.formUnion([.nodeCrash, .zoneOutage, .writerCrash])
     case .forgetTruncationOnRestart, .gossipResurrectsVoid, .skipTruncation, .reuseLSNAfterRecovery,
-      .sampleBeforeFencing, .recoverWithTwoAnswers, .skipRepairBeforeOpening, .acceptStaleEpoch:
+      .sampleBeforeFencing, .skipRepairBeforeOpening, .acceptStaleEpoch:
       if options.policy.copies == 1 { options.policy = AuroraPolicy() }
       options.faults.formUnion([.writerCrash, .twoWriters, .nodeCrash, .partition, .loss, .delay])
+    case .recoverWithTwoAnswers:
+      // The two that answer first must both be behind: disks and messages of very different speed.
+      options.policy = AuroraPolicy()
+      options.nodesPerZone = 2
+      options.faults = [.writerCrash, .twoWriters, .slowDisk, .loss, .delay, .partition]
+      options.faultInterval = 40_000_000
+      options.network.slowPerMille = 100
+      options.network.lossPerMille = 100
     case .countUnhydratedMember:
       if options.policy.copies == 1 { options.policy = AuroraPolicy() }
       options.spares = max(1, options.spares)

@@ -24,7 +24,10 @@ final class SimulatedReader {
   let process: ReaderProcess
   var effects = VolumeEffects()
   var reads: [PendingRead] = []
-  var points: [LSN] = []
+  /// Read points that clients hold.
+  ///
+  /// One taken before the reader attached anew is not protected any more.
+  var points: [(lsn: LSN, isLive: Bool)] = []
   var applied = LSN.zero
   /// When the writer last heard of this reader's read points.
   var heardAt = Instant.zero

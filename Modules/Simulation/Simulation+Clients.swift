@@ -159,8 +159,7 @@ extension Simulation {
       writer.points.remove(at: i)
       process.machine.closeReadPoint(point)
     } else if let reader = readers.first(where: { $0.peer == peer }) {
-      // A reader that attached anew has forgotten the read points of its former life.
-      guard let i = reader.points.firstIndex(of: point) else { return }
+      guard let i = reader.points.firstIndex(where: { $0.lsn == point }) else { return }
       reader.points.remove(at: i)
       reader.process.machine.closeReadPoint(point)
     }
@@ -209,10 +208,10 @@ extension Simulation {
     if clientChance.chance(1, in: 2) { return beginRead(reader, page, at: nil) }
     let point: LSN
     if !reader.points.isEmpty, clientChance.chance(2, in: 3) {
-      point = reader.points[clientChance.index(reader.points.count)]
+      point = reader.points[clientChance.index(reader.points.count)].lsn
     } else {
       point = reader.process.machine.openReadPoint()
-      reader.points.append(point)
+      reader.points.append((point, true))
       let held = clientChance.within(2_000_000...300_000_000)
       queue.push(.closePoint(reader.peer, point), at: now.advanced(byNanoseconds: held))
     }
@@ -253,7 +252,8 @@ extension Simulation {
       case .unavailable, .closed, .damaged, .fenced: break
       case .readPointTooOld:
         // Not while the reader holds the point, is registered, and its writer is the one.
-        guard let point = pending.point, reader.points.contains(point), newestWriter?.peer == reader.writer,
+        guard let point = pending.point, reader.points.contains(where: { $0.lsn == point && $0.isLive }),
+          newestWriter?.peer == reader.writer,
           newestWriter?.epoch == metadata.epoch,
           now.nanoseconds(since: reader.heardAt) < Self.readerDeadline / 2
         else { return }

@@ -60,7 +60,8 @@ extension Simulation {
 
   /// A change that nobody needs.
   func changeMembership() -> Bool {
-    guard let writer = newestWriter else { return false }
+    // A single copy cannot be moved safely while it may be cut off: see the fault model.
+    guard let writer = newestWriter, options.policy.copies >= 3 else { return false }
     let groups = configurations(of: writer)
     guard !groups.isEmpty else { return false }
     let group = groups[faultChance.index(groups.count)]

@@ -32,7 +32,8 @@ extension Simulation {
     var configuration = StorageNodeConfiguration()
     configuration.pageSize = options.pageSize
     configuration.chunkSize = options.chunkBytes
-    configuration.logLimit = UInt64(options.chunkBytes) * 24
+    // The eighth of the log that is kept for repair must hold what a writer may have in flight.
+    configuration.logLimit = max(UInt64(options.chunkBytes) * 24, 512 << 10)
     configuration.stagedLimit = 256 << 10
     configuration.gossipInterval = 25_000_000
     configuration.pullDelay = 8_000_000
@@ -172,16 +173,14 @@ extension Simulation {
     guard let process = node.process else { return }
     for group in 0..<UInt32(max(1, quorums.groups)) {
       let id = ProtectionGroupID(group)
-      guard let status = process.machine.status(of: id) else {
-        if fleet[node.id][id].exists {
-          let wasReleased = quorums.configurations.contains {
-            $0.group == id && $0.pending == nil && $0.index(of: node.id) == nil
-          }
-          monotony.absent(node.id, id, wasReleased: wasReleased, fleet: fleet, &verdicts)
-        }
-        continue
+      let wasReleased = { [self] in
+        quorums.configurations.contains { $0.group == id && $0.pending == nil && $0.index(of: node.id) == nil }
       }
-      monotony.segment(node.id, id, status, fleet: fleet, &verdicts)
+      if let status = process.machine.status(of: id) {
+        monotony.segment(node.id, id, status, fleet: fleet, wasReleased: wasReleased, &verdicts)
+      } else {
+        monotony.absent(node.id, id, wasReleased: wasReleased, fleet: fleet, &verdicts)
+      }
     }
   }
 

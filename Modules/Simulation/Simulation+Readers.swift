@@ -66,8 +66,10 @@ extension Simulation {
     }
     for read in reader.effects.reads { completeRead(reader, read) }
     for event in reader.effects.events {
-      if case .attached = event { reader.points.removeAll() }
-      if case .lostStream = event { reader.points.removeAll() }
+      switch event {
+      case .attached, .lostStream: for i in reader.points.indices { reader.points[i].isLive = false }
+      default: break
+      }
       note(event, by: reader.peer)
     }
     if clientChance.chance(1, in: 4) { glance(reader) }

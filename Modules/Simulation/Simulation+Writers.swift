@@ -26,7 +26,6 @@ extension Simulation {
   func startWriter() {
     let writer = SimulatedWriter(peer: .instance(nextInstance), zone: zones[clientChance.index(zones.count)])
     nextInstance += 1
-    writerStarts += 1
     writers.append(writer)
     digest.event(now.nanoseconds, 110, writer.peer.value)
     story.note(now, "\(writer.peer) in zone \(writer.zone) wants to open the volume")
@@ -147,7 +146,7 @@ extension Simulation {
     c.cacheBytes = options.cachePages * options.pageSize
     c.allocationLimit = options.allocationLimit
     c.batchBytesMax = 4 << 10
-    c.bytesInFlightMax = 128 << 10
+    c.bytesInFlightMax = 32 << 10
     c.resendAfter = 30_000_000
     c.readTimeout = 1_000_000_000
     c.readHedgeAfter = 10_000_000

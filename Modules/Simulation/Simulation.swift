@@ -68,7 +68,8 @@ public final class Simulation {
   var outgoing: [Outgoing] = []
   var isSupervising = false
   var isSupervisingReaders = false
-  var writerStarts = 0
+  /// Whether a log has been hit by bit rot.
+  var hasLogRot = false
   /// Probes of the liveness phase that were answered out of turn.
   var answered: Set<Int> = []
 

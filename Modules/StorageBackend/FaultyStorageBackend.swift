@@ -83,7 +83,7 @@ public final class FaultyStorageBackend<Base: StorageBackend>: StorageBackend {
       if isFull { throw StorageBackendError(.noSpace, operation: "reserve", file: file, detail: "set full") }
       tracked.unsynced.recordReserve(upTo: size.value, size: old)
       try settleSize(file, &tracked) { () throws(StorageBackendError) in try base.reserve(file, upTo: size) }
-      tracked.blank.insert(contentsOf: old..<size.value)
+      tracked.blank.insert(old..<size.value)
     }
   }
   /// Releases in the base and remembers what was there.
@@ -96,8 +96,8 @@ public final class FaultyStorageBackend<Base: StorageBackend>: StorageBackend {
       try tracked.unsynced.recordRelease(
         file, from: offset, to: end, size: size, blank: tracked.blank, base: base)
       try base.release(file, from: offset, length: length)
-      tracked.holes.insert(contentsOf: offset..<end)
-      tracked.blank.insert(contentsOf: offset..<end)
+      tracked.holes.insert(offset..<end)
+      tracked.blank.insert(offset..<end)
     }
   }
   /// Truncates the base and remembers what was there.
@@ -108,11 +108,11 @@ public final class FaultyStorageBackend<Base: StorageBackend>: StorageBackend {
       try tracked.unsynced.recordTruncate(file, to: size.value, size: old, blank: tracked.blank, base: base)
       try settleSize(file, &tracked) { () throws(StorageBackendError) in try base.truncate(file, to: size) }
       if size.value < old {
-        tracked.holes.remove(contentsOf: size.value..<UInt64.max)
-        tracked.blank.remove(contentsOf: size.value..<UInt64.max)
+        tracked.holes.remove(size.value..<UInt64.max)
+        tracked.blank.remove(size.value..<UInt64.max)
       } else {
-        tracked.holes.insert(contentsOf: old..<size.value)
-        tracked.blank.insert(contentsOf: old..<size.value)
+        tracked.holes.insert(old..<size.value)
+        tracked.blank.insert(old..<size.value)
       }
     }
   }
@@ -143,8 +143,8 @@ public final class FaultyStorageBackend<Base: StorageBackend>: StorageBackend {
         do throws(StorageBackendError) {
           let size = try tracked.unsynced.crash(file, crash, base: base, using: &generator, report: &report)
           tracked.size = size
-          tracked.blank = RangeSet()
-          tracked.holes = RangeSet()
+          tracked.blank.removeAll()
+          tracked.holes.removeAll()
         } catch {
           preconditionFailure("the base backend failed while a crash was applied to it: \(error)")
         }
@@ -210,7 +210,7 @@ public final class FaultyStorageBackend<Base: StorageBackend>: StorageBackend {
           try unsafeRead(file, offset, &byte)
           byte ^= mask
           try unsafeWrite(file, offset, byte)
-          tracked.blank.remove(contentsOf: offset..<offset + 1)
+          tracked.blank.remove(offset..<offset + 1)
         } catch {
           preconditionFailure("the base backend failed while bits were flipped in it: \(error)")
         }
@@ -238,7 +238,9 @@ public final class FaultyStorageBackend<Base: StorageBackend>: StorageBackend {
     _ operation: StorageOperationKind, _ file: StorageFile, bytes: Int = 0,
     _ body: (inout TrackedFile.State, StorageFault.Effect?) throws(StorageBackendError) -> Void
   ) throws(StorageBackendError) {
-    let (isClosed, fault) = control.withLock { control in (control.isClosed, control.pick(operation, file)) }
+    let (isClosed, fault) = control.withLock { control in
+      (control.isClosed, control.rules.isEmpty ? nil : control.pick(operation, file))
+    }
     if isClosed { throw StorageBackendError(.closed, operation: operation.description, file: file) }
     try files[Int(file.rawValue)].state.withLock {
       (tracked: inout sending TrackedFile.State) throws(StorageBackendError) in
@@ -262,13 +264,13 @@ public final class FaultyStorageBackend<Base: StorageBackend>: StorageBackend {
     let size = try knownSize(file, &tracked)
     try tracked.unsynced.recordWrite(
       file, at: offset, length: bytes.count, size: size, blank: tracked.blank, base: base)
-    if !tracked.blank.isEmpty { tracked.blank.remove(contentsOf: offset..<end) }
+    tracked.blank.remove(offset..<end)
     try settleSize(file, &tracked) { () throws(StorageBackendError) in try base.write(file, at: offset, bytes) }
     tracked.size = max(size, end)
-    if !tracked.holes.isEmpty { tracked.holes.remove(contentsOf: offset..<end) }
+    tracked.holes.remove(offset..<end)
     if offset > size {
-      tracked.holes.insert(contentsOf: size..<offset)
-      tracked.blank.insert(contentsOf: size..<offset)
+      tracked.holes.insert(size..<offset)
+      tracked.blank.insert(size..<offset)
     }
   }
   private func checkRoom(
@@ -277,7 +279,7 @@ public final class FaultyStorageBackend<Base: StorageBackend>: StorageBackend {
     if !isFull { return }
     let (end, overflow) = offset.addingReportingOverflow(UInt64(count))
     let size = try base.size(of: file).value
-    if overflow || end > size || !tracked.holes.intersection(RangeSet(offset..<end)).isEmpty {
+    if overflow || end > size || tracked.holes.intersects(offset..<end) {
       throw StorageBackendError(.noSpace, operation: operation, file: file, detail: "set full")
     }
   }
@@ -375,9 +377,9 @@ private final class TrackedFile: Sendable {
     var size: UInt64?
     var unsynced = UnsyncedChanges()
     /// Ranges below the end known to be without space of their own: writes there need some.
-    var holes = RangeSet<UInt64>()
+    var holes = ByteRanges()
     /// Ranges below the end known to be zero: no need to read what was there.
-    var blank = RangeSet<UInt64>()
+    var blank = ByteRanges()
     var counters = StorageCounters()
   }
   let state = Mutex(State())

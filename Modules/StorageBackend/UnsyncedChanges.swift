@@ -41,11 +41,13 @@ struct UnsyncedChanges {
 
   private var changes: [Change] = []
   private var pieces: [Piece] = []
+  /// The pieces' bytes, in the first `used` of it: it grows by doubling and is not cleared, so that saving is a copy.
   private var arena: [UInt8] = []
+  private var used = 0
   /// The first `forgotten` changes were lost by a failed sync: a later sync does not make them durable.
   private var forgotten = 0
   /// Ranges written and synced after they were lost: those are durable after all.
-  private var rewritten = RangeSet<UInt64>()
+  private var rewritten = ByteRanges()
   /// Whether a sync has succeeded since: then the file's size is durable too.
   private var hasSyncedSince = false
 
@@ -59,7 +61,7 @@ struct UnsyncedChanges {
   // MARK: recording (before the change is applied)
 
   mutating func recordWrite<Base: StorageBackend>(
-    _ file: StorageFile, at offset: UInt64, length: Int, size: UInt64, blank: borrowing RangeSet<UInt64>, base: Base
+    _ file: StorageFile, at offset: UInt64, length: Int, size: UInt64, blank: borrowing ByteRanges, base: Base
   ) throws(StorageBackendError) {
     let end = offset + UInt64(length)
     let start = UnsyncedChanges.down(offset)
@@ -75,7 +77,7 @@ struct UnsyncedChanges {
         pieces: first..<pieces.count))
   }
   mutating func recordRelease<Base: StorageBackend>(
-    _ file: StorageFile, from offset: UInt64, to end: UInt64, size: UInt64, blank: borrowing RangeSet<UInt64>,
+    _ file: StorageFile, from offset: UInt64, to end: UInt64, size: UInt64, blank: borrowing ByteRanges,
     base: Base
   ) throws(StorageBackendError) {
     let start = UnsyncedChanges.down(offset)
@@ -89,7 +91,7 @@ struct UnsyncedChanges {
         pieces: first..<pieces.count))
   }
   mutating func recordTruncate<Base: StorageBackend>(
-    _ file: StorageFile, to newSize: UInt64, size: UInt64, blank: borrowing RangeSet<UInt64>, base: Base
+    _ file: StorageFile, to newSize: UInt64, size: UInt64, blank: borrowing ByteRanges, base: Base
   ) throws(StorageBackendError) {
     let start = UnsyncedChanges.down(min(newSize, size))
     let end = UnsyncedChanges.up(size)
@@ -121,16 +123,17 @@ struct UnsyncedChanges {
       hasSyncedSince = true
       for change in changes[forgotten...] where change.kind != .reserve {
         let end = change.kind == .truncate && change.sizeAfter < change.sizeBefore ? UInt64.max : change.end
-        if change.start < end { rewritten.insert(contentsOf: change.start..<end) }
+        if change.start < end { rewritten.insert(change.start..<end) }
       }
       changes.removeLast(changes.count - forgotten)
       let pieceCount = changes[forgotten - 1].pieces.upperBound
       pieces.removeLast(pieces.count - pieceCount)
-      arena.removeLast(arena.count - (pieces.last.map { $0.position + $0.length } ?? 0))
+      used = pieces.last.map { $0.position + $0.length } ?? 0
     } else if !changes.isEmpty {
       changes.removeAll(keepingCapacity: true)
       pieces.removeAll(keepingCapacity: true)
-      arena.removeAll(keepingCapacity: arena.capacity <= UnsyncedChanges.keptCapacity)
+      used = 0
+      if arena.count > UnsyncedChanges.keptCapacity { arena = [] }
     }
   }
   /// A sync failed for good: what is recorded now will not become durable by syncing again.
@@ -145,7 +148,7 @@ struct UnsyncedChanges {
   ) throws(StorageBackendError) -> UInt64? {
     if changes.isEmpty { return nil }
     let forgotten = self.forgotten
-    var settled = RangeSet<UInt64>()
+    var settled = ByteRanges()
     let currentSize = try base.size(of: file).value
     var size = currentSize
     var sizeIsSettled = false
@@ -174,7 +177,7 @@ struct UnsyncedChanges {
           if keeps(&generator) {
             report.keptSectors += Int((end - start) / UnsyncedChanges.sectorSize)
             keptEnd = min(end, change.exactEnd)
-            settled.insert(contentsOf: start..<end)
+            settled.insert(start..<end)
           } else {
             report.lostSectors += try revert(file, change, start, end, settled, base)
           }
@@ -186,7 +189,7 @@ struct UnsyncedChanges {
         }
       case .truncate:
         if keeps(&generator) {
-          if change.sizeAfter < change.sizeBefore { settled.insert(contentsOf: change.start..<UInt64.max) }
+          if change.sizeAfter < change.sizeBefore { settled.insert(change.start..<UInt64.max) }
           if !sizeIsSettled { size = change.sizeAfter }
           sizeIsSettled = true
         } else {
@@ -208,7 +211,7 @@ struct UnsyncedChanges {
 
   /// Puts the sectors of `start..<end` that are not settled back to what they were before `change`.
   private func revert<Base: StorageBackend>(
-    _ file: StorageFile, _ change: Change, _ start: UInt64, _ end: UInt64, _ settled: RangeSet<UInt64>, _ base: Base
+    _ file: StorageFile, _ change: Change, _ start: UInt64, _ end: UInt64, _ settled: ByteRanges, _ base: Base
   ) throws(StorageBackendError) -> Int {
     var sectors = 0
     var sector = start
@@ -250,10 +253,10 @@ struct UnsyncedChanges {
 
   /// Saves what is not zero of a range of any size.
   private mutating func saveAll<Base: StorageBackend>(
-    _ file: StorageFile, _ start: UInt64, _ end: UInt64, _ blank: borrowing RangeSet<UInt64>, _ base: Base
+    _ file: StorageFile, _ start: UInt64, _ end: UInt64, _ blank: borrowing ByteRanges, _ base: Base
   ) throws(StorageBackendError) {
-    var written = RangeSet(start..<end)
-    for range in blank.ranges { written.remove(contentsOf: range) }
+    var written = ByteRanges(start..<end)
+    for range in blank.ranges { written.remove(range) }
     var offset = start
     for range in written.ranges {
       // Rounded out to sectors; never the same sector twice.
@@ -269,8 +272,8 @@ struct UnsyncedChanges {
   private mutating func save<Base: StorageBackend>(
     _ file: StorageFile, _ offset: UInt64, _ length: Int, _ base: Base, unlessZero: Bool
   ) throws(StorageBackendError) {
-    let position = arena.count
-    arena.append(contentsOf: repeatElement(0, count: length))
+    let position = used
+    if arena.count - used < length { arena += [UInt8](repeating: 0, count: max(length, arena.count, 4096)) }
     var isZero = false
     let failure: StorageBackendError? = arena.withUnsafeMutableBytes { raw in
       let buffer = UnsafeMutableRawBufferPointer(rebasing: raw[position..<position + length])
@@ -281,25 +284,12 @@ struct UnsyncedChanges {
       }
       return nil
     }
-    if failure != nil || isZero { arena.removeLast(length) }
     if let failure { throw failure }
-    if !isZero { pieces.append(Piece(offset: offset, position: position, length: length)) }
+    if isZero { return }
+    used += length
+    pieces.append(Piece(offset: offset, position: position, length: length))
   }
 
   private static func down(_ offset: UInt64) -> UInt64 { offset / sectorSize * sectorSize }
   private static func up(_ offset: UInt64) -> UInt64 { (offset + sectorSize - 1) / sectorSize * sectorSize }
-}
-
-extension RangeSet<UInt64> {
-  /// Whether all of `range` is in the set; logarithmic and without allocation.
-  func covers(_ range: Range<UInt64>) -> Bool {
-    var low = 0
-    var high = ranges.count
-    while low < high {
-      let middle = (low + high) / 2
-      if ranges[middle].upperBound <= range.lowerBound { low = middle + 1 } else { high = middle }
-    }
-    return low < ranges.count && ranges[low].lowerBound <= range.lowerBound
-      && ranges[low].upperBound >= range.upperBound
-  }
 }

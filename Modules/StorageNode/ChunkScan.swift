@@ -34,8 +34,10 @@ struct ChunkScan {
   private var buffer: [UInt8] = []
   private var bufferStart = 0
 
-  /// Scans `size` bytes at `base`. With a `sequence` only its blocks count, without one those of the first header whose
-  /// sequence is above `floor`. Calls `visit` with each record and its position in the file.
+  /// Scans `size` bytes at `base`.
+  ///
+  /// With a `sequence` only its blocks count, without one those of the first header whose sequence is above `floor`.
+  /// Calls `visit` with each record and its position in the file.
   static func run(
     _ backend: any StorageBackend, base: UInt64, size: Int, sequence: UInt64?, above floor: UInt64 = 0,
     identity: StoreIdentity, bug: PlantedBug?, visit: (RecordHeader, UInt64) -> Void
@@ -110,8 +112,17 @@ struct ChunkScan {
       accept(block, offset, &result)
       offset += block.size
     }
-    if let last = suspects.last {
+    if let last = suspects.popLast() {
       result.isTorn = true
+      if let start = invalidFrom, start < last.offset {
+        // The last block is torn, but its header says that those before it were durable.
+        result.damaged.append(start..<last.offset)
+        for suspect in suspects {
+          try salvage(suspect.offset, suspect.block, isStrict: true, visit)
+          result.written += Int(suspect.block.recordCount)
+        }
+        (result.used, result.flushes) = (last.offset, last.block.number)
+      }
       if bug == .tornTailAccepted {
         try salvage(last.offset, last.block, isStrict: false, visit)
         accept(last.block, last.offset, &result)

@@ -6,7 +6,9 @@ struct StoreIdentity: Hashable, Sendable {
   var volume: VolumeID
 }
 
-/// The sealed index at the end of a chunk: header, filter, entries. The byte table is in `Documentation/Formats-Node.md`.
+/// The sealed index at the end of a chunk: header, filter, entries.
+///
+/// The byte table is in `Documentation/Formats-Node.md`.
 enum IndexBlock {
   static let magic: UInt32 = 0x4943_4C42  // "BLCI"
   static let version: UInt16 = 1

@@ -206,7 +206,7 @@ enum JournalFrame {
     bytes.storeInteger(UInt64(0), at: 28)
     let sum = bytes.withUnsafeBytes { checksum($0, end: $0.count) }
     bytes.storeInteger(sum, at: 36)
-    bytes.append(contentsOf: repeatElement(0, count: (512 - bytes.count % 512) % 512))
+    bytes.appendZeros((512 - bytes.count % 512) % 512)
   }
   private static func checksum(_ raw: UnsafeRawBufferPointer, end: Int) -> UInt32 {
     let head = CRC32C.checksum(UnsafeRawBufferPointer(rebasing: raw[0..<36]))
@@ -244,7 +244,9 @@ enum JournalFrame {
   }
 }
 
-/// The header of a journal file. It is written last, so that a file with a valid one is whole.
+/// The header of a journal file.
+///
+/// It is written last, so that a file with a valid one is whole.
 struct JournalHeader: Hashable, Sendable {
   static let magic: UInt32 = 0x4E4A_4C42  // "BLJN"
   static let version: UInt16 = 1
@@ -268,9 +270,9 @@ struct JournalHeader: Hashable, Sendable {
     b.appendInteger(pageSize)
     b.appendInteger(identity.volume.value)
     b.appendInteger(chunkSize)
-    b.append(contentsOf: repeatElement(0, count: 60 - b.count))
+    b.appendZeros(60 - b.count)
     b.appendInteger(CRC32C.checksum(b))
-    b.append(contentsOf: repeatElement(0, count: 512 - b.count))
+    b.appendZeros(512 - b.count)
     return b + b
   }
   /// Reads one copy.

@@ -37,7 +37,9 @@ package struct FlushedBlock: Sendable {
   var base: UInt64
   /// Full chunks whose index the flush's sync makes durable.
   var sealing: [UInt64] = []
-  /// Whether it is durable. When not there is nothing to iterate.
+  /// Whether it is durable.
+  ///
+  /// When not there is nothing to iterate.
   package internal(set) var succeeded = false
   /// Every ticket up to here is wholly in this or an earlier block (or was dropped by a failure).
   package internal(set) var completedTicket: UInt64
@@ -155,7 +157,7 @@ extension LogStore {
     staging = spareBytes
     spareBytes = []
     staging.removeAll(keepingCapacity: true)
-    staging.append(contentsOf: repeatElement(0, count: FlushBlock.headerSize))
+    staging.appendZeros(FlushBlock.headerSize)
     batches = spareBatches
     spareBatches = []
     batches.removeAll(keepingCapacity: true)
@@ -175,7 +177,7 @@ extension LogStore {
       recordBytes: UInt32(end - FlushBlock.headerSize), recordCount: UInt32(records), knownVDL: knownVDL,
       previousFlushes: active.previousFlushes)
     block.store(to: &bytes, identity: identity)
-    bytes.append(contentsOf: repeatElement(0, count: block.size - end))
+    bytes.appendZeros(block.size - end)
     let completed = mine.last?.ticket ?? completedTicket
     flight = FlushedBlock(
       bytes: bytes, batches: mine, end: end, base: base, completedTicket: completed, count: records)

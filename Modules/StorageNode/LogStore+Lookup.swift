@@ -141,8 +141,9 @@ extension LogStore {
     return best
   }
 
-  /// Replaces `entries` by the records of the next page in a sealed chunk, ascending by LSN; false at the end. Begin with
-  /// `cursor` 0. Pages come in no meaningful, but always the same, order.
+  /// Replaces `entries` by the records of the next page in a sealed chunk, ascending by LSN; false at the end.
+  ///
+  /// Begin with `cursor` 0. Pages come in no meaningful, but always the same, order.
   ///
   /// The records are those of this chunk only: ask `records(of:page:...)` for all there are of the page.
   package mutating func nextPage(
@@ -162,7 +163,9 @@ extension LogStore {
 
   // MARK: Contents
 
-  /// Appends the encoded record to `buffer`, verified. Nothing is appended on failure.
+  /// Appends the encoded record to `buffer`, verified.
+  ///
+  /// Nothing is appended on failure.
   package mutating func read(_ entry: RecordEntry, into buffer: inout [UInt8]) throws(StoreReadError) {
     let start = buffer.count
     try fetch(entry.position, count: Int(entry.length), to: &buffer)
@@ -173,6 +176,7 @@ extension LogStore {
   }
 
   /// Appends records in order until `limit` bytes are passed (at least one); neighbours in the file are read together.
+  ///
   /// Returns how many were appended; stops before a damaged one, throws only when the first is damaged.
   package mutating func read(
     _ entries: ArraySlice<RecordEntry>, limit: Int, into buffer: inout [UInt8]

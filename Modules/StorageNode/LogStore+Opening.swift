@@ -3,8 +3,9 @@ import BorealisStorageBackend
 import BorealisWire
 
 extension LogStore {
-  /// Finds the log's chunks: sealed ones from the journal, the others by the first sector of each slot. Only chunks that
-  /// are not sealed are read through.
+  /// Finds the log's chunks: sealed ones from the journal, the others by the first sector of each slot.
+  ///
+  /// Only chunks that are not sealed are read through.
   mutating func open(_ state: JournalState, report: inout OpeningReport) throws(StorageBackendError) {
     truncation = state.truncation
     let fileSize = try backend.size(of: .log).value

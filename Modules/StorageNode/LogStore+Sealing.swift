@@ -88,7 +88,9 @@ extension LogStore {
     useCounter += 1
     chunks[i].lastUse = useCounter
   }
-  /// Drops indexes of sealed chunks, longest unused first, until they fit their memory. One always may stay.
+  /// Drops indexes of sealed chunks, longest unused first, until they fit their memory.
+  ///
+  /// One always may stay.
   private mutating func evict(keeping kept: Int) {
     var total = 0
     for chunk in chunks where chunk.isSealed { total += chunk.loaded?.memory ?? 0 }

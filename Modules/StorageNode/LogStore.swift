@@ -8,8 +8,9 @@ package struct ChunkSummary: Hashable, Sendable {
   package var sequence: UInt64
   /// Number of records.
   package var recordCount: Int
-  /// What it holds, by group, ascending. `maxLSN` of a group whose highest records are void is lowered to the beginning
-  /// of the void range.
+  /// What it holds, by group, ascending.
+  ///
+  /// `maxLSN` of a group whose highest records are void is lowered to the beginning of the void range.
   package var groups: [ChunkGroup]
 }
 
@@ -116,8 +117,9 @@ package struct LogStore: ~Copyable, Sendable {
   var candidates: [(min: LSN, chunk: Int)] = []
   var scratch: [UInt8] = []
 
-  /// Records inside these ranges are void: no look-up gives them. A newer list replaces the older one whole. Set this
-  /// when the fact is durable, and at opening.
+  /// Records inside these ranges are void: no look-up gives them.
+  ///
+  /// A newer list replaces the older one whole. Set this when the fact is durable, and at opening.
   package var truncation = TruncationList()
   /// Off only for planted bugs: look-ups then give void records too.
   package var hidesVoidRecords = true
@@ -139,7 +141,9 @@ package struct LogStore: ~Copyable, Sendable {
 
   // MARK: Records
 
-  /// Puts a durable record into the index of the active chunk. Returns false when that chunk has it already.
+  /// Puts a durable record into the index of the active chunk.
+  ///
+  /// Returns false when that chunk has it already.
   ///
   /// A record that stands in two chunks (fetched again because the older copy is damaged) is given once, from the newer.
   @discardableResult package mutating func insert(_ header: RecordHeader, position: UInt64) -> Bool {
@@ -184,7 +188,9 @@ package struct LogStore: ~Copyable, Sendable {
     for chunk in chunks where chunk.isSealed { return summary(chunk) }
     return nil
   }
-  /// Bytes in use: chunks times their size. What the limit is compared with.
+  /// Bytes in use: chunks times their size.
+  ///
+  /// What the limit is compared with.
   package var usedBytes: UInt64 { UInt64(chunks.count + (active == nil ? 0 : 1)) * UInt64(chunkSize) }
   /// How full the log is, in percent of what appends may use.
   package var fullness: Int {

@@ -58,8 +58,10 @@ extension NodeJournal {
     StorageBackendError(.inputOutput, operation: "open", file: file, detail: "the journal is damaged: \(detail)")
   }
 
-  /// Applies frame by frame. The first that is not whole ends the journal, unless a whole one stands behind it: then it
-  /// is damage, a promise may be lost, and the node must not go on.
+  /// Applies frame by frame.
+  ///
+  /// The first that is not whole ends the journal, unless a whole one stands behind it: then it is damage, a promise
+  /// may be lost, and the node must not go on.
   private mutating func replay(_ backend: any StorageBackend, table: inout PageTable) throws(StorageBackendError) {
     let size = try backend.size(of: live).value
     var at = JournalHeader.framesStart

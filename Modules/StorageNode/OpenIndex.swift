@@ -22,7 +22,9 @@ struct OpenIndex: Sendable {
   private(set) var runs: [Run] = []
   /// For each entry the next older one of its page.
   private var older: [UInt32] = []
-  /// Newest entry of a page; `none` where empty. A power of two.
+  /// Newest entry of a page; `none` where empty.
+  ///
+  /// A power of two.
   private var table: [UInt32]
   private var pageCount = 0
   private var lastRun = 0
@@ -60,8 +62,9 @@ struct OpenIndex: Sendable {
     return low
   }
 
-  /// Adds a record. Where the LSN is there already the entry is replaced (its older copy may be damaged), and the result
-  /// is false.
+  /// Adds a record.
+  ///
+  /// Where the LSN is there already the entry is replaced (its older copy may be damaged), and the result is false.
   @discardableResult mutating func insert(_ entry: RecordEntry) -> Bool {
     let number = UInt32(truncatingIfNeeded: entries.count)
     if let found = run(of: entry.group) {

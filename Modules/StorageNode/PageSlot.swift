@@ -1,6 +1,8 @@
 import BorealisCore
 
-/// The header before each page image. The byte table is in `Documentation/Formats-Node.md`.
+/// The header before each page image.
+///
+/// The byte table is in `Documentation/Formats-Node.md`.
 struct PageSlot: Hashable, Sendable {
   static let magic: UInt32 = 0x5350_4C42  // "BLPS"
   static let version: UInt16 = 1

@@ -19,7 +19,9 @@ package enum ScrubResult: Hashable, Sendable {
   case end
 }
 
-/// Slots of page images, and the index from page to slot. Only installed versions are seen.
+/// Slots of page images, and the index from page to slot.
+///
+/// Only installed versions are seen.
 ///
 /// A version is written to a free slot, synced, and only then installed by a journal frame, which also frees what it
 /// supersedes; a freed slot is used again only after that frame is durable.
@@ -72,7 +74,9 @@ package struct PageStore: ~Copyable, Sendable {
     return at
   }
 
-  /// LSN of the newest version at or below `bound`, nil when there is none. From memory.
+  /// LSN of the newest version at or below `bound`, nil when there is none.
+  ///
+  /// From memory.
   package func version(
     _ group: ProtectionGroupID, _ page: PageID, atOrBelow bound: LSN = .max
   ) -> LSN? { slot(group, page, atOrBelow: bound).map { table.lsn($0) } }

@@ -5,7 +5,9 @@ import BorealisCore
 /// Versions of a page form a list from the newest to the oldest; nearly always there is one. The hash holds the number
 /// of the slot of the newest version and nothing else; keys are compared in the slot table.
 struct PageTable: Sendable {
-  /// Highest slot number: 2 TiB of 1 KiB pages. A journal that says more is malformed.
+  /// Highest slot number: 2 TiB of 1 KiB pages.
+  ///
+  /// A journal that says more is malformed.
   static let slotMax: UInt32 = 1 << 31
 
   private struct Slot: Sendable {
@@ -252,7 +254,9 @@ struct PageTable: Sendable {
     }
   }
 
-  /// After replay: everything not installed is free. The lowest slots are taken first.
+  /// After replay: everything not installed is free.
+  ///
+  /// The lowest slots are taken first.
   mutating func finishReplay() {
     while let last = slots.last, last.space >= Self.taken { slots.removeLast() }
     freeSlots.removeAll()

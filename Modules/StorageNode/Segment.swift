@@ -54,8 +54,9 @@ struct Segment: Sendable {
   var needsRebuild = false
   /// The lowest volume epoch of any record that the log may hold; `.max` where it holds none.
   var oldestEpoch = VolumeEpoch(.max)
-  /// When SCL moved last.
+  /// When SCL moved last, and where to.
   var advancedAt = Instant.zero
+  var advancedTo = LSN.max
   /// Everything at or below is in pages (full) or given up (tail).
   var gcPoint: LSN
   /// Highest PGMRPL heard of in this volume epoch.

@@ -149,6 +149,7 @@ extension StorageNode {
     else { return false }
     staged.append(PendingBatch(ticket: ticket, group: group, epoch: epoch, bytes: range.count))
     stagedBytes += range.count
+    appendedBytes += range.count
     if epoch == nil { counters.recordsPulled += UInt64(count) } else { counters.recordsAppended += UInt64(count) }
     return true
   }

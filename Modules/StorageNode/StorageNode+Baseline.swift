@@ -173,7 +173,8 @@ extension StorageNode {
       batch.hasStaged = true
       batch.position += 1
     }
-    if !batch.hasStaged { batch.isDone = true }
+    // Where all of it was held already nothing was staged, and no job will come to say that it is done.
+    if !batch.hasStaged || (!store.pages.hasStaged && store.pages.flight == nil) { batch.isDone = true }
   }
 
   /// Whether the page here is as new as the one that came, or an older version that is wanted for a pin is here.

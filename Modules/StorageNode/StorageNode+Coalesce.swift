@@ -42,8 +42,6 @@ extension StorageNode {
   /// each other for ever.
   func chunkToFold(now: Instant) -> (chunk: ChunkSummary, retires: Bool)? {
     guard configuration.isCoalescing, diskTrouble == nil, let oldest = store.log.oldestSealed else { return nil }
-    // Load-shy: commits first, unless the log is filling up.
-    if stagedBytes > configuration.stagedLimit / 4, store.log.fullness < 50 { return nil }
     guard mayFold(oldest, now: now) else { return nil }
     if mayDropTails(oldest, now: now) { return (oldest, true) }
     for chunk in store.log.sealedChunks where hasPagesToFold(chunk) {
@@ -80,6 +78,7 @@ extension StorageNode {
   /// Stages as much of a fold as one job may write.
   mutating func foldStep(now: Instant) {
     canFold = false
+    guard !letsCommitsGoFirst else { return }
     if fold == nil {
       guard let (chunk, retires) = chunkToFold(now: now) else { return }
       fold = begin(chunk)
@@ -87,7 +86,8 @@ extension StorageNode {
     }
     guard var current = fold, !current.isRetiring else { return }
     if current.isStaged {
-      // Nothing is under way any more, and nothing failed: all its pages are installed.
+      // All its pages are installed when none waits (they may have to, for a full disk) and no job has failed.
+      guard !store.pages.hasStaged, store.pages.flight == nil else { return }
       fold = nil
       raiseGCPoints(current)
       canFold = chunkToFold(now: now) != nil

@@ -182,8 +182,12 @@ extension StorageNode {
 
   /// After an advance of SCL: answers who waits for it, and asks for the rest.
   mutating func advanced(_ i: Int, now: Instant, into out: inout [Outgoing]) {
-    segments[i].advancedAt = now
     let scl = segments[i].scl
+    // Flushes that leave SCL where it is, because records before theirs are missing, are no advance.
+    if segments[i].advancedTo != scl {
+      segments[i].advancedTo = scl
+      segments[i].advancedAt = now
+    }
     var done: [MessageHeader] = []
     segments[i].catchUps.removeAll { waiter in
       if waiter.target <= scl { done.append(waiter.request) }

@@ -30,7 +30,9 @@ extension StorageNode {
         header, request: request, .staleMembershipEpoch, configuration: segments[i].configuration, into: &out)
       return
     }
-    serve(header, request: request, i, id, at: readPoint, requiredSCL: requiredSCL, into: &out)
+    serve(
+      header, request: request, i, id, at: readPoint, requiredSCL: requiredSCL,
+      floor: max(segments[i].minReadPoint, segments[i].gcPoint), into: &out)
   }
 
   /// A peer's page is damaged: it wants ours.
@@ -44,19 +46,20 @@ extension StorageNode {
     // The peer asks at a record of the group, so that SCL can be compared with the read point itself; at a pin it
     // knows nothing better than what is below GC point anyway.
     let required = retention.pins.contains(readPoint) ? LSN.zero : readPoint
-    serve(header, request: request, i, id, at: readPoint, requiredSCL: required, into: &out)
+    // PGMRPL is a point of the volume and may lie above the group's last record: only what is folded sets a bound.
+    serve(
+      header, request: request, i, id, at: readPoint, requiredSCL: required, floor: segments[i].gcPoint, into: &out)
   }
 
   private mutating func serve(
     _ header: MessageHeader, request: UInt64, _ i: Int, _ id: PageID, at readPoint: LSN, requiredSCL: LSN,
-    into out: inout [Outgoing]
+    floor: LSN, into out: inout [Outgoing]
   ) {
-    let segment = (kind: segments[i].kind, floor: max(segments[i].minReadPoint, segments[i].gcPoint))
-    guard segment.kind == .full else {
+    guard segments[i].kind == .full else {
       reject(header, request: request, .tailSegment, into: &out)
       return
     }
-    if readPoint < segment.floor, !retention.pins.contains(readPoint) {
+    if readPoint < floor, !retention.pins.contains(readPoint) {
       reject(header, request: request, .readPointTooOld, into: &out)
       return
     }

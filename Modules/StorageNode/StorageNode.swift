@@ -53,6 +53,13 @@ public struct StorageNode: ~Copyable, Sendable {
 
   var staged: [PendingBatch] = []
   var stagedBytes = 0
+  /// Bytes staged since the last tick, and a decaying sum of those before: how busy the foreground is.
+  var appendedBytes = 0
+  var appendPressure = 0
+  /// Load-shy: commits first, unless the log is filling up (P17 §3.3).
+  var letsCommitsGoFirst: Bool {
+    appendPressure + appendedBytes > configuration.busyBytes && store.log.fullness < 50
+  }
   /// Groups whose SCL may have moved in the flush just ended; kept for its storage.
   var touched: [Int] = []
 
@@ -159,8 +166,11 @@ public struct StorageNode: ~Copyable, Sendable {
   /// Whether `nextJob(.background)` would (probably) give a job.
   public var hasBackgroundWork: Bool {
     guard backgroundJob == nil else { return false }
-    return store.hasBackgroundWork || canFold || fold != nil || incoming?.isDone == false || hasFetched
-      || !dropping.isEmpty
+    if store.hasBackgroundWork { return true }
+    // After a failure everything that would be staged waits for the next try.
+    guard backgroundTrouble == nil else { return false }
+    let folds = canFold || fold?.isRetiring == false
+    return (folds && !letsCommitsGoFirst) || incoming?.isDone == false || hasFetched || !dropping.isEmpty
   }
 
   /// The next job of a lane; nil when there is nothing to do, or one is under way.
@@ -217,6 +227,8 @@ public struct StorageNode: ~Copyable, Sendable {
   /// The work that comes with time: gossip, repeats of lost requests, scrub, another try on a full disk. Call it about
   /// every 10 ms.
   public mutating func tick(now: Instant, into out: inout [Outgoing]) {
+    appendPressure = (appendPressure + appendedBytes) / 2
+    appendedBytes = 0
     if let trouble = diskTrouble, trouble.retryAt <= now {
       // The next write is the probe: if it fails, trouble is back.
       diskTrouble = nil
@@ -235,7 +247,7 @@ public struct StorageNode: ~Copyable, Sendable {
       nextScrub = now.advanced(byNanoseconds: configuration.scrubInterval)
       scrub()
     }
-    canFold = fold == nil && chunkToFold(now: now) != nil
+    canFold = fold == nil && !letsCommitsGoFirst && chunkToFold(now: now) != nil
     flushReplies(into: &out)
   }
 

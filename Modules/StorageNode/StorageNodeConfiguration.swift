@@ -14,6 +14,9 @@ public struct StorageNodeConfiguration: Sendable, Hashable {
   public var stagedLimit: Int
   /// Whether records are folded into pages and the log is retired.
   public var isCoalescing: Bool
+  /// Bytes appended between two ticks above which folding waits, as long as the log is less than half full: commits
+  /// first. Source of the rule: P17 §3.3.
+  public var busyBytes: Int
   /// Between two gossips of a segment.
   public var gossipInterval: UInt64
   /// How long SCL must have stood still before gossip asks for records: what a peer is ahead by is normally under way
@@ -33,7 +36,8 @@ public struct StorageNodeConfiguration: Sendable, Hashable {
   /// Makes a configuration with intervals for a local network.
   public init(
     pageSize: Int = 8192, chunkSize: Int = 16 << 20, logLimit: UInt64 = 1 << 30, indexMemory: Int = 8 << 20,
-    stagedLimit: Int = 32 << 20, isCoalescing: Bool = true, gossipInterval: UInt64 = 50_000_000,
+    stagedLimit: Int = 32 << 20, isCoalescing: Bool = true, busyBytes: Int = 64 << 10,
+    gossipInterval: UInt64 = 50_000_000,
     pullDelay: UInt64 = 20_000_000, requestTimeout: UInt64 = 250_000_000, baselineHold: UInt64 = 10_000_000_000,
     scrubInterval: UInt64 = 1_000_000_000, diskRetryInterval: UInt64 = 200_000_000
   ) {
@@ -43,6 +47,7 @@ public struct StorageNodeConfiguration: Sendable, Hashable {
     self.indexMemory = indexMemory
     self.stagedLimit = stagedLimit
     self.isCoalescing = isCoalescing
+    self.busyBytes = busyBytes
     self.gossipInterval = gossipInterval
     self.pullDelay = pullDelay
     self.requestTimeout = requestTimeout

@@ -12,7 +12,7 @@ enum StorageNodeLimits {
   /// Pages in one answer to a baseline request: bounds the work of one step where pages are nearly empty.
   static let baselinePages = 256
   /// Pages folded by one job: bounds what the step that prepares it may delay a commit by, and the job the journal.
-  static let coalescePages = 128
+  static let coalescePages = 48
   /// Replies that wait for the journal: senders repeat, so that what is dropped comes again.
   static let repliesMax = 1024
   /// Requests to catch up that a segment remembers; the openers of at most two epochs ask at once.

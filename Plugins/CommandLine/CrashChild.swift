@@ -59,6 +59,7 @@ struct CrashChild: ParsableCommand {
   /// Small chunks, so that sealing, coalescing and reuse of the log happen within the harness's short lives.
   static var nodes: StorageNodeConfiguration {
     var nodes = StorageNodeConfiguration()
+    nodes.pageSize = CrashWorkload.pageSize
     nodes.chunkSize = 1 << 20
     nodes.logLimit = 64 << 20
     return nodes

@@ -3,13 +3,13 @@ import Foundation
 
 /// What the crash harness writes: each slot is two pages, in different extents, that always change together.
 enum CrashWorkload {
+  static let pageSize = 4096
   static let slots = 64
   static let threads = 4
 
   /// Small groups, so that the two pages of a slot often lie in different protection groups.
   static var options: VolumeOptions {
     var options = VolumeOptions()
-    options.pageSize = 4096
     options.extentPages = 16
     options.groupBytes = .kibibytes(256)
     options.cacheBytes = .mebibytes(1)
@@ -22,7 +22,7 @@ enum CrashWorkload {
 
   /// A page that says `number` everywhere.
   static func image(_ number: UInt64) -> [UInt8] {
-    var bytes = [UInt8](repeating: 0, count: options.pageSize)
+    var bytes = [UInt8](repeating: 0, count: pageSize)
     for at in stride(from: 0, to: bytes.count, by: 8) { bytes.storeInteger(number &+ UInt64(at) &* number, at: at) }
     return bytes
   }
@@ -31,7 +31,7 @@ enum CrashWorkload {
   static func number(in slot: Int, of volume: Volume) throws -> Result<UInt64, BenchError> {
     let (first, second) = pages(of: slot)
     let images = try [first, second].map { page in
-      var buffer = [UInt8](repeating: 0, count: options.pageSize)
+      var buffer = [UInt8](repeating: 0, count: pageSize)
       try buffer.withUnsafeMutableBytes { _ = try volume.read(page, into: $0) }
       return buffer
     }

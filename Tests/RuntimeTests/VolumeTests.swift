@@ -134,10 +134,14 @@ struct VolumeTests {
 
   @Test("bad arguments are refused with what would be right")
   func badArguments() throws {
+    let odd = try StorageFleet.inMemory(configuration: StorageNodeConfiguration(pageSize: 1000))
+    let size = #expect(throws: VolumeError.self) { try Volume.create(on: odd) }
+    #expect(size?.code == .invalidArgument)
+    odd.stop()
     let fleet = try StorageFleet.inMemory()
     defer { fleet.stop() }
     var options = VolumeOptions()
-    options.pageSize = 1000
+    options.extentPages = 0
     #expect(throws: VolumeError.self) { try Volume.create(on: fleet, options: options) }
     let missing = #expect(throws: VolumeError.self) { try Volume.open(on: fleet) }
     #expect(missing?.code == .notFound)
@@ -171,10 +175,9 @@ struct VolumeTests {
 
   @Test("the volume grows by protection groups while it is written")
   func growth() throws {
-    let fleet = try StorageFleet.inMemory()
+    let fleet = try StorageFleet.inMemory(configuration: StorageNodeConfiguration(pageSize: 512))
     defer { fleet.stop() }
     var options = VolumeOptions()
-    options.pageSize = 512
     options.extentPages = 4
     options.groupBytes = ByteCount(512 * 16)
     let volume = try Volume.create(on: fleet, options: options)

@@ -7,7 +7,7 @@ import Testing
 @Suite struct CoalesceNodeTests {
   /// Writes at random with random loss and order, folds, restarts, rewinds nothing, pins at random: every read at or above
   /// PGMRPL, and at every pin, is what the dumb model says.
-  @Test(arguments: UInt64(1)...12)
+  @Test(arguments: UInt64(1)...8)
   func readsEqualTheModel(seed: UInt64) throws {
     var g = DeterministicGenerator(seed: seed)
     let c = try TestCluster(1) {
@@ -21,7 +21,7 @@ import Testing
     var minReadPoint = LSN.zero
     var retention = Retention(epoch: VolumeEpoch(1))
     var held: [LSN] = []
-    for round in 0..<40 {
+    for round in 0..<25 {
       let from = log.last
       for _ in 0..<(10 + g.index(60)) { log.random(pages: pages, using: &g) }
       var order = (from.value + 1...log.last.value).map { LSN($0) } + held

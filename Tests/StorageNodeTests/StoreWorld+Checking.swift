@@ -155,7 +155,9 @@ extension StoreWorld {
 
   // MARK: Steps
 
-  /// Does one random thing. Faults: whether calls fail now and then, and crashes.
+  /// Does one random thing.
+  ///
+  /// Faults: whether calls fail now and then, and crashes.
   func step(faults: Bool) throws {
     steps += 1
     let crashChance: UInt64 = faults && generator.chance(1, in: 12) ? 4 : 0

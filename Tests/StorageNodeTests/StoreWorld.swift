@@ -146,7 +146,9 @@ final class StoreWorld {
 
   // MARK: Lanes
 
-  /// Performs a job's operations; nil when all went well. Crashing stops before an operation and is told by `true`.
+  /// Performs a job's operations; nil when all went well.
+  ///
+  /// Crashing stops before an operation and is told by `true`.
   func perform(_ operations: [StorageOperation], crashChance: UInt64) -> (crashed: Bool, error: StorageBackendError?) {
     for operation in operations {
       if crashChance > 0, generator.chance(1, in: crashChance) { return (true, nil) }
