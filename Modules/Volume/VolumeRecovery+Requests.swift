@@ -24,6 +24,7 @@ extension VolumeRecovery {
     case .repairing:
       askToPrepare(id, configuration, into: &out)
       giveMissingSegments(id, configuration, into: &out)
+      bringFoundList(id, into: &out)
       askToCatchUp(id, configuration, into: &out)
     case .truncating:
       guard let chain, id < geometry else { return }
@@ -50,6 +51,20 @@ extension VolumeRecovery {
     for member in configuration.members
     where group.lacking.contains(member.node) && !group.answers.contains(where: { $0.node == member.node }) {
       send(.configure(configuration), to: member.node, group: id, into: &out)
+    }
+  }
+
+  /// Tells members that have not heard of the list that this recovery honours.
+  ///
+  /// One that was away at an earlier opening may have followed its chain into a range that the list voids: what its peers
+  /// send would never link to that. Gossip must not bring the list once a member is sampled, but the opener may: it has
+  /// found the list, so its own will hold all of its ranges. VDL is left as the member knows it, out of void ranges.
+  private func bringFoundList(_ id: Int, into out: inout [Outgoing]) {
+    guard id < geometry, let chain else { return }
+    for answer in groups[id].answers where answer.truncation.epoch < found.epoch {
+      var vdl = answer.status.knownVDL
+      for range in found.ranges where range.contains(vdl) { vdl = range.after }
+      send(.truncate(found, vdl: vdl, tail: chain.tails[id]), to: answer.node, group: id, into: &out)
     }
   }
 
