@@ -39,6 +39,26 @@ enum FleetIdentity {
     return identity
   }
 
+  /// Whether the node has ever had a directory here: a mark outside of it says so.
+  static func isFormatted(_ node: NodeID, in directory: String) -> Bool {
+    access("\(directory)/nodes/\(node.value)", F_OK) == 0
+  }
+
+  /// Marks that the node has a directory; durable on return.
+  static func setFormatted(_ node: NodeID, in directory: String) throws(StorageBackendError) {
+    try makeDirectories(directory + "/nodes")
+    let path = "\(directory)/nodes/\(node.value)"
+    let descriptor = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o644)
+    guard descriptor >= 0 else { throw failure("create \(path)") }
+    close(descriptor)
+    for name in [directory + "/nodes", directory] {
+      let folder = open(name, O_RDONLY | O_CLOEXEC)
+      guard folder >= 0 else { throw failure("open \(name)") }
+      defer { close(folder) }
+      guard fsync(folder) == 0 else { throw failure("sync \(name)") }
+    }
+  }
+
   private static func read(_ path: String) throws(StorageBackendError) -> VolumeID? {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     if descriptor < 0, errno == ENOENT { return nil }

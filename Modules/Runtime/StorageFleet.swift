@@ -26,9 +26,10 @@ public final class StorageFleet: Sendable {
   public let configuration: StorageNodeConfiguration
   private let openBackend: OpenBackend
   private let hosts = Mutex<[StorageNodeHost?]>([])
+  private let failures = Mutex<[StorageBackendError?]>([])
   private let instances = Atomic<UInt32>(1 << 30)
 
-  /// Starts every node of `topology`.
+  /// Starts every node of `topology`; of a volume that exists, those whose place can be opened.
   ///
   /// - Throws: the first backend error, naming the file; nodes that were started are stopped again.
   public init(
@@ -42,8 +43,15 @@ public final class StorageFleet: Sendable {
     self.openBackend = openBackend
     transport = InProcessTransport()
     hosts.withLock { $0 = Array(repeating: nil, count: topology.count) }
-    for node in topology {
+    failures.withLock { $0 = Array(repeating: nil, count: topology.count) }
+    for (i, node) in topology.enumerated() {
       do throws(StorageBackendError) { try start(node.node) } catch {
+        // A volume that exists goes on without a node whose disk is gone; anything else is the caller's to mend.
+        let exists = (try? coordinator.load()) != nil
+        if error.code == .cannotOpen, exists {
+          failures.withLock { $0[i] = error }
+          continue
+        }
         stop()
         throw error
       }
@@ -113,6 +121,12 @@ public final class StorageFleet: Sendable {
   public func host(_ node: NodeID) -> StorageNodeHost? {
     guard let i = topology.firstIndex(where: { $0.node == node }) else { return nil }
     return hosts.withLock { $0[i] }
+  }
+
+  /// Why a node could not be started when the fleet was opened; nil where it could.
+  public func startFailure(of node: NodeID) -> StorageBackendError? {
+    guard let i = topology.firstIndex(where: { $0.node == node }) else { return nil }
+    return failures.withLock { $0[i] }
   }
 
   /// A peer number that nobody else of this fleet has, for a reader instance.

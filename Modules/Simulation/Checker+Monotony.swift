@@ -65,7 +65,8 @@ struct MonotonyChecker {
     let segment = fleet[node][group]
     guard segment.exists else { return }
     verdicts.require(
-      segment.told == .zero || wasReleased(), .i2, "\(node) has dropped its segment of \(group), of which it is a member")
+      segment.told == .zero || wasReleased(), .i2,
+      "\(node) has dropped its segment of \(group), of which it is a member")
     // What it held counts on for those who heard of it, until it holds a new one.
     fleet.update(node, group) { $0.exists = false }
   }

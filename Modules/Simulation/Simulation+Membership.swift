@@ -84,8 +84,9 @@ extension Simulation {
     )
   }
 
-  /// Whether a node may hold a segment of this kind: not where it may still hold one of the other kind. A tail segment
-  /// has given up records that it has no pages for.
+  /// Whether a node may hold a segment of this kind: not where it may still hold one of the other kind.
+  ///
+  /// A tail segment has given up records that it has no pages for.
   func mayBe(_ kind: SegmentKind, _ node: NodeID, in group: ProtectionGroupID) -> Bool {
     !quorums.configurations.contains { c in
       c.group == group && c.members.contains { $0.node == node && $0.kind != kind }

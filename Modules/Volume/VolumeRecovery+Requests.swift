@@ -23,6 +23,7 @@ extension VolumeRecovery {
     case .learning, .preparing: askToPrepare(id, configuration, into: &out)
     case .repairing:
       askToPrepare(id, configuration, into: &out)
+      giveMissingSegments(id, configuration, into: &out)
       askToCatchUp(id, configuration, into: &out)
     case .truncating:
       guard let chain, id < geometry else { return }
@@ -39,10 +40,22 @@ extension VolumeRecovery {
     }
   }
 
-  /// Whether the configuration is to be sent to this member.
+  /// Gives members that say that they have no segment an empty one, which then catches up and counts for repair.
   ///
-  /// A member of the rule in force that has no segment has lost it, and with it what it had acknowledged: given an empty
-  /// one, it would be believed by the next recovery. A member of the coming rule alone may be given its first.
+  /// They were down when the group was made, and never acknowledged anything of it. A node that has lost its disk does not
+  /// come back under its old number (`FaultModel.md`), so nobody who says so has forgotten anything.
+  private func giveMissingSegments(_ id: Int, _ configuration: GroupConfiguration, into out: inout [Outgoing]) {
+    let group = groups[id]
+    guard id < geometry, !group.lacking.isEmpty else { return }
+    for member in configuration.members
+    where group.lacking.contains(member.node) && !group.answers.contains(where: { $0.node == member.node }) {
+      send(.configure(configuration), to: member.node, group: id, into: &out)
+    }
+  }
+
+  /// Whether the configuration is to be sent to this member before truncation ends.
+  ///
+  /// A member of the rule in force that has not answered is left alone: it will be configured by the writer.
   private func mayBeConfigured(_ node: NodeID, _ id: Int, _ configuration: GroupConfiguration) -> Bool {
     let group = groups[id]
     guard let index = configuration.index(of: node) else { return false }

@@ -55,6 +55,25 @@ struct FileVolumeTests {
   }
 }
 
+extension FileVolumeTests {
+  @Test("a node whose directory has vanished is not made anew under its old number")
+  func vanishedDirectory() throws {
+    let directory = try TemporaryDirectory()
+    var fleet = try StorageFleet.files(at: directory.path)
+    let volume = try Volume.create(on: fleet)
+    try volume.waitUntilDurable(try volume.write { $0.write(page(1), at: 0, [3]) })
+    volume.close()
+    fleet.stop()
+    try FileManager.default.removeItem(atPath: directory.path + "/zone-a/node-0")
+    fleet = try StorageFleet.files(at: directory.path)
+    defer { fleet.stop() }
+    #expect(fleet.startFailure(of: NodeID(0))?.code == .cannotOpen)
+    #expect(fleet.host(NodeID(0)) == nil)
+    let again = try Volume.open(on: fleet)
+    #expect(try again.bytes(page(1))[0] == 3)
+  }
+}
+
 @Suite("Coordinators")
 struct CoordinatorTests {
   private static let metadata = VolumeMetadata(
