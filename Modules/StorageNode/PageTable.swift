@@ -132,6 +132,8 @@ struct PageTable: Sendable {
     result.sort()
     return result
   }
+  /// Groups with at least one slot.
+  var groups: [ProtectionGroupID] { totals.filter { $0.slots > 0 }.map(\.group) }
   /// Number of pages and of slots of a group.
   func total(of group: ProtectionGroupID) -> (pages: Int, slots: Int) {
     for total in totals where total.group == group { return (total.pages, total.slots) }

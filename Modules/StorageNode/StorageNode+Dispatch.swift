@@ -12,8 +12,6 @@ extension StorageNode {
     var kind: Kind
     /// The request's envelope.
     var request: MessageHeader
-    /// The journal must be durable up to here.
-    var ticket: UInt64
   }
 
   /// Takes in a message: any message; malformed ones are counted and dropped.
@@ -127,31 +125,30 @@ extension StorageNode {
       into: &out)
   }
 
-  /// Answers as soon as everything journalled so far is durable.
+  /// Answers as soon as everything that the answer may speak of is durable.
   mutating func answer(_ header: MessageHeader, _ kind: Reply.Kind, into out: inout [Outgoing]) {
     if replies.isEmpty && isJournalDurable {
-      give(Reply(kind: kind, request: header, ticket: barrier), into: &out)
+      give(Reply(kind: kind, request: header), into: &out)
       return
     }
     // A repeat of a question that waits already asks for the same answer.
-    if replies.contains(where: { $0.kind == kind && $0.request == header && $0.ticket == barrier }) { return }
+    if replies.contains(Reply(kind: kind, request: header)) { return }
     guard replies.count < StorageNodeLimits.repliesMax else { return }
-    replies.append(Reply(kind: kind, request: header, ticket: barrier))
+    replies.append(Reply(kind: kind, request: header))
   }
 
   /// Whether every protocol fact that this node acts on is durable.
   var isJournalDurable: Bool { barrier <= store.durableTicket }
 
   /// Sends the answers, and the acks, that no longer wait for the journal.
+  ///
+  /// Not one by one: an answer speaks of everything that the node acts on as it is sent, so all of that must be durable,
+  /// not only what was journalled when it was asked for.
   mutating func flushReplies(into out: inout [Outgoing]) {
-    guard !replies.isEmpty else { return }
-    let durable = store.durableTicket
-    var count = 0
-    while count < replies.count, replies[count].ticket <= durable {
-      give(replies[count], into: &out)
-      count += 1
-    }
-    replies.removeFirst(count)
+    guard !replies.isEmpty, isJournalDurable else { return }
+    let ready = replies
+    replies.removeAll()
+    for reply in ready { give(reply, into: &out) }
   }
 
   private mutating func give(_ reply: Reply, into out: inout [Outgoing]) {

@@ -16,6 +16,11 @@ extension StorageNode {
         reject(header, .noSuchSegment, into: &out)
         return
       }
+      // A chunk that goes now took no account of the segment; the writer asks again.
+      guard fold?.isRetiring != true else {
+        reject(header, .busy, into: &out)
+        return
+      }
       create(new)
     } else {
       adopt(new)
@@ -27,6 +32,7 @@ extension StorageNode {
   private mutating func create(_ new: GroupConfiguration) {
     let at = segments.firstIndex { $0.group > new.group } ?? segments.count
     segments.insert(Segment(configuration: new, node: id, base: .zero, gcPoint: .zero), at: at)
+    fold = nil  // which took no account of it
     // Records and pages of an earlier life here are as good as any.
     dropping.removeAll { $0 == new.group }
     segments[at].needsRebuild = true

@@ -149,6 +149,7 @@ public struct StorageNode: ~Copyable, Sendable {
       segments.append(segment)
     }
     segments.sort { $0.group < $1.group }
+    dropping = store.pages.table.groups.filter { index(of: $0) == nil }
     lowerVoidVDL()
     for i in segments.indices {
       segments[i].needsRebuild = true

@@ -105,4 +105,41 @@ import Testing
     #expect(answer.header.volumeEpoch == VolumeEpoch(4))
     #expect(answer.message == .inventory([c.group(proposedBy: 4)]))
   }
+
+  /// A chunk that is retired while the node has no segment takes no account of one that comes back meanwhile.
+  @Test(arguments: UInt64(1)...10)
+  func aSegmentThatComesBackDoesNotCountOnWhatIsBeingRetired(seed: UInt64) throws {
+    let c = try TestCluster(2) { $0.chunkSize = 16 << 10 }
+    c.create()
+    var log = TestLog()
+    for k in 0..<200 { log.write(UInt64(k % 5), at: 0, [UInt8](repeating: UInt8(k), count: 200)) }
+    for from in stride(from: UInt64(0), to: 200, by: 15) {
+      for k in 0..<2 {
+        c.give(
+          .append(vdl: .zero, minReadPoint: .zero, log.batch(after: LSN(from), through: LSN(from + 15))), c.header(),
+          to: k)
+      }
+      c.settle()
+    }
+    let without = c.group(epoch: 2, members: [c.members[1]])
+    c.give(.configure(without), c.header(), to: 0)
+    #expect(c.status(0) == nil)
+    // The chunk goes; the configuration before comes late, at any moment of that.
+    var g = DeterministicGenerator(seed: seed)
+    for _ in 0..<60 {
+      c.now = c.now.advanced(byMilliseconds: 10)
+      c.nodes[0].machine.tick(now: c.now, into: &c.wire)
+      c.wire.removeAll()
+      let job = c.nodes[0].nextJob(.background, now: c.now)
+      if g.chance(1, in: 4) { c.give(.configure(c.group()), c.header(), to: 0) }
+      if let job {
+        let error = c.nodes[0].backend.perform(job)
+        c.nodes[0].machine.complete(job, error: error, now: c.now, into: &c.wire)
+      }
+      c.check()
+      try c.checkChains()
+      c.give(.configure(without), c.header(), to: 0)
+    }
+    #expect(c.nodes[0].machine.statistics.chunksRetired > 0)
+  }
 }

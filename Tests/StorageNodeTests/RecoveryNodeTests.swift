@@ -285,4 +285,20 @@ import Testing
       #expect(c.scl(0) == 1009, "from \(base)")
     }
   }
+
+  /// An answer speaks of all that the node acts on when it is sent: what came after the question must be durable too.
+  @Test func anAnswerDoesNotRunAheadOfTheJournal() throws {
+    let (c, _) = try ragged()
+    c.give(.prepare, c.header(epoch: 2), to: 0)
+    let job = try #require(c.nodes[0].nextJob(.background, now: c.now))
+    let list = TruncationList(epoch: VolumeEpoch(2), ranges: [LSNRange(after: LSN(8), through: LSN(1008))])
+    c.give(.truncate(list, vdl: LSN(8), tail: LSN(8)), c.header(epoch: 2), to: 0)
+    let error = c.nodes[0].backend.perform(job)
+    c.nodes[0].machine.complete(job, error: error, now: c.now, into: &c.wire)
+    c.deliver()
+    #expect(c.answers.isEmpty)
+    c.settle()
+    #expect(prepared(c, 0)?.1 == list)
+    #expect(c.statuses(0) == [8])
+  }
 }
