@@ -22,7 +22,7 @@ public struct VolumeWriterConfiguration: Sendable {
   /// A batch is sent when it has this many bytes, even while another of its group is under way.
   public var batchBytesMax = 256 << 10
   /// Bytes of records above VDL; a commit beyond it is refused with `.wouldBlock`.
-  public var bytesInFlightMax = 32 << 20
+  public var bytesInFlightMax = 16 << 20
   /// A member that has not acked for this long is sent its missing batches again.
   public var resendAfter: UInt64 = 100_000_000
   /// A page read that has not been answered for this long is given up as `.unavailable`.
