@@ -255,6 +255,7 @@ extension Simulation {
         guard let point = pending.point, reader.points.contains(where: { $0.lsn == point && $0.isLive }),
           newestWriter?.peer == reader.writer,
           newestWriter?.epoch == metadata.epoch,
+          newestWriter?.writer?.machine.readerPositions.contains(where: { $0.reader == reader.peer }) == true,
           now.nanoseconds(since: reader.heardAt) < Self.readerDeadline / 2
         else { return }
         readPoints.tooOld(oracle.page(pending.page), at: point, by: reader.peer, &verdicts)

@@ -150,7 +150,8 @@ extension Simulation {
     return true
   }
 
-  /// Budget: the members that are left must be a write quorum of every rule that may be in force.
+  /// Budget: the members that are left must be a write quorum of every rule that may be in force, and those of them that
+  /// hold the segment at all (a partition may have kept its creation from them) one of the rule in force.
   private func loseDisk() -> Bool {
     let i = faultChance.index(nodes.count)
     let node = nodes[i]
@@ -162,6 +163,10 @@ extension Simulation {
         if let member = group.index(of: id) { left.remove(MemberSet(member: member)) }
       }
       guard group.isWriteQuorum(left) else { return false }
+      for (k, member) in group.members.enumerated() where !fleet[member.node][group.group].exists {
+        left.remove(MemberSet(member: k))
+      }
+      guard group.rule.isWriteQuorum(left) else { return false }
     }
     crashNode(i, powerLoss: true, restartAfter: nil)
     node.isLost = true

@@ -59,7 +59,9 @@ extension StorageNode {
     let last = segments[i].hydration?.source ?? id
     segments[i].hydration = nil
     if incoming?.group == segments[i].group { incoming = nil }
-    guard segments[i].isHydrating, let source = nextSource(i, after: last) else { return }
+    // Also before the first answer: whoever named the dead source will name it again. Where the copy is not wanted any
+    // more, the first answer ends it.
+    guard let source = nextSource(i, after: last) else { return }
     hydrate(i, from: source, now: now, into: &out)
   }
 
@@ -100,6 +102,8 @@ extension StorageNode {
       segments[i].hydration = nil  // gossip was faster
       return
     }
+    // Below our own gcPoint: its pages say nothing of the records between, which are gone here.
+    if baseline < segments[i].gcPoint { return tryAnotherSource(i, now: now, into: &out) }
     if baseline != copy.baseline {
       // The first answer, or the source began anew: so do we.
       copy.baseline = baseline

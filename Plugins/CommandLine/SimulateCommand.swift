@@ -52,7 +52,7 @@ struct SimulateCommand: ParsableCommand {
       trouble = found
     }
     let result = campaign(policy: chosen, faults: trouble)
-    for failure in result.summary.failures.prefix(5) {
+    for failure in result.summary.failures.prefix(json ? .max : 5) {
       print(json ? line(failure) : failure.explanation)
     }
     if json {
