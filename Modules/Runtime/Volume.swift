@@ -191,10 +191,15 @@ public final class Volume: MessageReceiver {
       do throws(VolumeError) { return try tryCommit(transaction) } catch {
         guard error.code == .wouldBlock else { throw error }
       }
-      try room.wait { id throws(VolumeError) in
-        roomQueue.withLock { $0.append(id) }
-        return false
-      }
+      try waitForRoom()
+    }
+  }
+
+  /// Blocks until there may be room again: a tick at the latest.
+  private func waitForRoom() throws(VolumeError) {
+    try room.wait { id throws(VolumeError) in
+      roomQueue.withLock { $0.append(id) }
+      return false
     }
   }
 
@@ -221,6 +226,33 @@ public final class Volume: MessageReceiver {
     }
     perform(effects)
     return lsn
+  }
+
+  /// Gives back all pages of an object: they read as zeros, and their room is used again once no read point needs it.
+  ///
+  /// One mini-transaction for each extent, so a crash may leave some of them; blocks while there is no room.
+  /// - Returns: the LSN of the last consistency point; nil where the object has no pages.
+  /// - Throws: as `commit`.
+  @discardableResult
+  public func discard(_ object: ObjectID) throws(VolumeError) -> LSN? {
+    var last: LSN?
+    while true {
+      var effects = VolumeEffects()
+      let (timestamp, now) = (SystemClock.wallClock, SystemClock.now)
+      let lsn: LSN?
+      do throws(VolumeError) {
+        lsn = try writer.withLock { writer throws(VolumeError) in
+          try writer.discardExtent(of: object, timestamp: timestamp, now: now, into: &effects)
+        }
+      } catch {
+        guard error.code == .wouldBlock else { throw error }
+        try waitForRoom()
+        continue
+      }
+      perform(effects)
+      guard let lsn else { return last }
+      last = lsn
+    }
   }
 
   /// Blocks until everything up to `lsn` is durable on a write quorum of every group.

@@ -41,8 +41,8 @@ public struct StorageNodeConfiguration: Sendable, Hashable {
 
   /// Makes a configuration with intervals for a local network.
   public init(
-    pageSize: Int = 8192, chunkSize: Int = 16 << 20, logLimit: UInt64 = 1 << 30, indexMemory: Int = 8 << 20,
-    stagedLimit: Int = 8 << 20, isCoalescing: Bool = true, busyBytes: Int = 64 << 10,
+    pageSize: Int = 8192, chunkSize: Int = 16 << 20, logLimit: UInt64 = 1 << 30, indexMemory: Int = 4 << 20,
+    stagedLimit: Int = 4 << 20, isCoalescing: Bool = true, busyBytes: Int = 64 << 10,
     gossipInterval: UInt64 = 50_000_000,
     pullDelay: UInt64 = 20_000_000, requestTimeout: UInt64 = 250_000_000, baselineHold: UInt64 = 10_000_000_000,
     scrubInterval: UInt64 = 1_000_000_000, diskRetryInterval: UInt64 = 200_000_000

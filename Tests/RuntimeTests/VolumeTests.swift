@@ -194,4 +194,28 @@ struct VolumeTests {
     for i in 0..<200 { #expect(try again.bytes(page(UInt64(i)))[0] == UInt8(i)) }
     #expect(again.checkInvariants() == [])
   }
+
+  @Test("a discarded object reads as zeros and its room is used again: the volume does not grow")
+  func discard() throws {
+    let fleet = try StorageFleet.inMemory(configuration: StorageNodeConfiguration(pageSize: 512))
+    defer { fleet.stop() }
+    var options = VolumeOptions()
+    options.extentPages = 4
+    options.groupBytes = ByteCount(512 * 32)
+    let volume = try Volume.create(on: fleet, options: options)
+    var groups: [Int] = []
+    for round in 1...6 {
+      let object = UInt64(round)
+      var last = LSN.zero
+      for i in 0..<40 { last = try volume.write { $0.write(page(UInt64(i), object: object), at: 0, [UInt8(round)]) } }
+      try volume.waitUntilDurable(last)
+      groups.append(volume.configurations.count)
+      let gone = try #require(try volume.discard(ObjectID(object)))
+      try volume.waitUntilDurable(gone)
+      #expect(try volume.bytes(page(3, object: object)).allSatisfy { $0 == 0 })
+      #expect(try volume.discard(ObjectID(object)) == nil)
+    }
+    #expect((groups.last ?? 0) <= groups[0] + 1, "\(groups)")
+    #expect(volume.checkInvariants() == [])
+  }
 }
