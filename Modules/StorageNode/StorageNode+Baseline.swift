@@ -12,12 +12,12 @@ import BorealisWire
 struct IncomingBaseline: Sendable {
   var group: ProtectionGroupID
   var pages: [PageVersion]
-  /// Pages of this segment, in the range of the message, that the source does not have (any more).
-  ///
-  /// Not known before nothing else is on its way into the page store: a page of a fold that hydration broke off may be.
-  var drops: [PageID]?
-  /// Where the range of the message begins.
-  var after: PageID?
+  /// The range of pages that the message covers begins after this one; nil: with the first.
+  var cursor: PageID?
+  /// Pages of this segment, in that range, that the source does not have (any more).
+  var drops: [PageID] = []
+  /// Whether `drops` is known: only when no page of a fold is on its way to the page store any more.
+  var hasDrops = false
   /// Where the copy goes on; nil at the end.
   var next: PageID?
   /// How many pages and drops are staged.
@@ -117,16 +117,14 @@ extension StorageNode {
     segments[i].pull = nil
     if !segments[i].isHydrating {
       segments[i].isHydrating = true
+      forgetFetches(of: header.group)
       segments[i].chain.reset(to: segments[i].scl)
       segments[i].staged = segments[i].chain
-      if fold?.isRetiring == false { fold = nil }
-      damages.removeAll { $0.group == header.group && $0.fetched == nil }
       // Durable before the first page is: facts go before pages.
       journalFacts(i)
     }
     if segments[i].kind == .tail { return finishHydration(i, now: now, into: &out) }
-    incoming = IncomingBaseline(
-      group: header.group, pages: pages, after: copy.cursor, next: next)
+    incoming = IncomingBaseline(group: header.group, pages: pages, cursor: copy.cursor, next: next)
   }
 
   /// Pages here, in the range that a message covers, that the source did not list: discarded since.
@@ -157,16 +155,17 @@ extension StorageNode {
     guard var batch = incoming, !batch.isDone, let i = index(of: batch.group), let copy = segments[i].hydration else {
       return
     }
-    if batch.drops == nil {
-      guard !store.pages.hasStaged, store.pages.flight == nil else { return }
-      batch.drops = absentees(i, batch.pages, after: batch.after, through: batch.next)
-    }
-    let drops = batch.drops ?? []
     // Out of `self`, so that the pages are not copied when `position` changes.
     incoming = nil
     defer { incoming = batch }
     let pins = retention.pins
     let pageSize = page.count
+    if !batch.hasDrops {
+      // Pages that a fold staged before the copy began would come back after they have been dropped: let them land.
+      guard !store.pages.hasStaged, store.pages.flight == nil else { return }
+      batch.drops = absentees(i, batch.pages, after: batch.cursor, through: batch.next)
+      batch.hasDrops = true
+    }
     while batch.position < batch.pages.count {
       let version = batch.pages[batch.position]
       let isStaged =
@@ -178,8 +177,8 @@ extension StorageNode {
       batch.hasStaged = true
       batch.position += 1
     }
-    while batch.position < batch.pages.count + drops.count {
-      let page = drops[batch.position - batch.pages.count]
+    while batch.position < batch.pages.count + batch.drops.count {
+      let page = batch.drops[batch.position - batch.pages.count]
       let isStaged =
         pins.isEmpty
         ? store.stageDrop(batch.group, page)
@@ -203,7 +202,7 @@ extension StorageNode {
     if !succeeded {
       batch.position = 0
       batch.hasStaged = false
-    } else if batch.hasStaged, let drops = batch.drops, batch.position == batch.pages.count + drops.count {
+    } else if batch.hasStaged, batch.hasDrops, batch.position == batch.pages.count + batch.drops.count {
       counters.baselinePagesInstalled += UInt64(batch.pages.count)
       batch.isDone = true
     }

@@ -89,6 +89,11 @@ extension StorageNode {
       fold?.retires = retires
     }
     guard var current = fold, !current.isRetiring else { return }
+    // A copy of pages has begun meanwhile: what is folded stays, and nothing more may come between.
+    if current.points.contains(where: { point in index(of: point.group).map { segments[$0].isHydrating } ?? false }) {
+      fold = nil
+      return
+    }
     if current.isStaged {
       // All its pages are installed when none waits (they may have to, for a full disk) and no job has failed.
       guard !store.pages.hasStaged, store.pages.flight == nil else { return }

@@ -61,7 +61,9 @@ extension StorageNode {
     guard !damages.isEmpty, diskTrouble == nil else { return }
     var asked = 0
     for k in damages.indices where asked < StorageNodeLimits.repairsPerTick {
-      guard damages[k].deadline <= now, damages[k].fetched == nil, let i = index(of: damages[k].group) else { continue }
+      guard damages[k].deadline <= now, damages[k].fetched == nil, let i = index(of: damages[k].group),
+        !segments[i].isHydrating
+      else { continue }
       guard let peer = nextPeer(for: k, i) else { continue }
       asked += 1
       damages[k].deadline = now.advanced(byNanoseconds: configuration.requestTimeout)
@@ -123,6 +125,14 @@ extension StorageNode {
       damages[k].fetched == nil, image.count <= page.count, let i = index(of: header.group), !segments[i].isHydrating
     else { return }
     damages[k].fetched = (lsn, image)
+  }
+
+  /// A copy of all pages begins: pages of before, on their way here, could bring back what it drops.
+  mutating func forgetFetches(of group: ProtectionGroupID) {
+    for k in damages.indices where damages[k].group == group && !damages[k].isStaged {
+      damages[k].request = 0
+      damages[k].fetched = nil
+    }
   }
 
   /// Stages the pages that peers sent in place of damaged ones.
