@@ -116,7 +116,9 @@ extension VolumeWriter {
     let quiet = now.nanoseconds(since: groups[group].lastToldAt)
     guard quiet >= configuration.heartbeatInterval else { return }
     let isNews = groups[group].toldVDL < vdl || groups[group].toldReadPoint < minReadPoint
-    guard isNews || quiet >= configuration.heartbeatInterval * 8 else { return }
+    // While commits wait for a quorum, a member that comes back must hear of its writer soon: it acks to nobody else.
+    let isWaiting = !groups[group].batches.isEmpty
+    guard isNews || isWaiting || quiet >= configuration.heartbeatInterval * 8 else { return }
     let bytes = Message.advance(vdl: vdl, minReadPoint: minReadPoint).encoded(envelope(group))
     noteTold(group, now: now)
     for i in groups[group].configuration.members.indices { send(bytes, to: i, of: group, into: &e) }
