@@ -66,6 +66,8 @@ struct Segment: Sendable {
   /// No read is served and SCL stands still until it has ended.
   var isHydrating = false
   var hydration: Hydration?
+  /// The source of a baseline that did not answer: the next one is tried before it is again.
+  var failedSource: NodeID?
   var pull: Pull?
   var holds: [Hold] = []
   var catchUps: [CatchUp] = []

@@ -34,7 +34,10 @@ extension StorageNode {
   /// Begins a copy, unless one is under way.
   mutating func hydrate(_ i: Int, from source: NodeID, now: Instant, into out: inout [Outgoing]) {
     guard segments[i].hydration == nil, diskTrouble == nil else { return }
-    guard let suited = canServe(source, i) ? source : nextSource(i, after: source) else { return }
+    let failed = segments[i].failedSource
+    guard let suited = canServe(source, i) && source != failed ? source : nextSource(i, after: failed ?? source) else {
+      return
+    }
     segments[i].hydration = Segment.Hydration(source: suited, baseline: .zero, cursor: nil, deadline: now)
     requestBaseline(i, now: now, into: &out)
   }
@@ -58,6 +61,7 @@ extension StorageNode {
   mutating func tryAnotherSource(_ i: Int, now: Instant, into out: inout [Outgoing]) {
     let last = segments[i].hydration?.source ?? id
     segments[i].hydration = nil
+    segments[i].failedSource = last
     if incoming?.group == segments[i].group { incoming = nil }
     guard segments[i].isHydrating, let source = nextSource(i, after: last) else { return }
     hydrate(i, from: source, now: now, into: &out)
@@ -108,6 +112,7 @@ extension StorageNode {
     if let cursor = copy.cursor, let first = pages.first, first.page <= cursor { return }  // a repeat
     if let cursor = copy.cursor, let next, next <= cursor { return }
     copy.attempts = 0
+    segments[i].failedSource = nil
     copy.deadline = .init(nanoseconds: .max)
     segments[i].hydration = copy
     segments[i].pull = nil
