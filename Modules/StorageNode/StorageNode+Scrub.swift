@@ -122,7 +122,7 @@ extension StorageNode {
   mutating func receiveFetchedPage(_ header: MessageHeader, request: UInt64, lsn: LSN, image: [UInt8]) {
     guard request != 0,
       let k = damages.firstIndex(where: { $0.kind == .page && $0.request == request && $0.group == header.group }),
-      damages[k].fetched == nil, image.count <= page.count
+      damages[k].fetched == nil, image.count <= page.count, let i = index(of: header.group), !segments[i].isHydrating
     else { return }
     damages[k].fetched = (lsn, image)
   }

@@ -19,7 +19,9 @@ public struct StorageNodeConfiguration: Sendable, Hashable {
   /// Whether records are folded into pages and the log is retired.
   public var isCoalescing: Bool
   /// Bytes appended between two ticks above which folding waits, as long as the log is less than half full: commits
-  /// first. Source of the rule: P17 §3.3.
+  /// first.
+  ///
+  /// Source of the rule: P17 §3.3.
   public var busyBytes: Int
   /// Between two gossips of a segment.
   public var gossipInterval: UInt64
