@@ -30,7 +30,8 @@ public enum PlantedBugCampaign {
     case .forgetEpochOnRestart: [.i2, .i6]
     case .forgetTruncationOnRestart: [.i2, .i4]
     case .gossipResurrectsVoid: [.i4, .i9]
-    case .acceptStaleEpoch: [.i6]
+    // A writer that was fenced is let in again with its reads too, at read points that the new one has let go.
+    case .acceptStaleEpoch: [.i6, .i10]
     case .collectIgnoringReadPoint: [.i10, .i9]
     case .serveIncompleteRead: [.i9]
     case .coalesceAboveMinReadPoint: [.i9, .i10, .machine]
@@ -48,8 +49,9 @@ public enum PlantedBugCampaign {
     case .skipRepairBeforeOpening: [.i1]
     case .reuseLSNAfterRecovery: [.i16, .i3]
     case .recoverWithTwoAnswers: [.i6, .i1]
-    // The writer's own check of PGCL sees it too, and often first.
-    case .countUnhydratedMember: [.i7, .machine]
+    // A VDL that rests on a member without the records is announced without a write quorum; the writer's own check of
+    // PGCL sees it too.
+    case .countUnhydratedMember: [.i7, .i1, .machine]
     // Segments refuse reads of an epoch whose list they lack, so mostly nothing wrong is shown: nothing goes on.
     case .skipTruncation: [.i4, .i9, .i3, .i2, .liveness]
     }

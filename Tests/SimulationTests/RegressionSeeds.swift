@@ -12,6 +12,12 @@ enum RegressionSeeds {
     237, 173, 166,  // gcPoint rose before the pages were installed, on a full disk.
     54, 123,  // A baseline copy of pages that were held already never ended.
     194,  // Two proposals for one membership epoch.
+    107, 197, 770,  // Answers ran ahead of the journal; a segment came back into a chunk that was retired.
+    1714, 8179,  // A baseline copy always began again at a source that was gone.
+    1450, 4269, 6503, 9721, 8795, 10224,  // A fold's page landed behind a baseline copy that had dropped it.
+    895, 7675,  // The checker held a lapsed reader's read point for protected.
+    1760,  // The only other holder of a new group lost its disk.
+    523, 1489, 1043, 1390, 1183, 1444, 1199, 4229, 9317, 9501,
     188, 5,  // No room for repair in full logs.
   ]
 }

@@ -99,6 +99,27 @@ import Testing
     #expect(c.nodes[2].machine.statistics.pageBytes == 0)
   }
 
+  /// Whoever asked for the copy, a source that is gone is not asked for ever.
+  @Test func aSourceThatIsGoneIsPassedOver() throws {
+    let c = try TestCluster(5, kinds: [.full, .full, .full, .tail, .tail]) { $0.chunkSize = 16 << 10 }
+    c.create()
+    c.nodes[2].isDown = true
+    var log = TestLog()
+    var g = DeterministicGenerator(seed: 12)
+    for _ in 0..<500 { log.random(pages: 10, using: &g) }
+    appendAll(c, log, after: .zero, to: [0, 1, 3, 4])
+    c.pass(milliseconds: 300)
+    #expect(c.nodes[3].machine.statistics.chunksRetired > 0)
+    // Member 0 is gone; members 3 and 4, after which it comes in turn, have no pages. Gossip goes nowhere.
+    c.nodes[0].isDown = true
+    c.nodes[2].isDown = false
+    for _ in 0..<40 where c.scl(2) < log.last.value {
+      c.give(.catchUp(target: log.last, source: NodeID(4)), c.header(), to: 2)
+      c.pass(milliseconds: 250) { $0.bytes[5] == 20 }
+    }
+    #expect(c.scl(2) == log.last.value)
+  }
+
   @Test func pinnedVersionsComeWithTheBaseline() throws {
     let c = try TestCluster(3) { $0.chunkSize = 16 << 10 }
     c.create()
