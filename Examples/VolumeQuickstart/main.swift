@@ -4,7 +4,7 @@
 //
 // prints:
 //
-//     durable on 4 of 6 copies at LSN 3
+//     durable on 4 of 6 copies at LSN 4
 //     after losing zone c: hello from the reader
 
 import Borealis
