@@ -105,6 +105,17 @@ struct Segment: Sendable {
     if gossipCursor >= peers.count { gossipCursor = 0 }
   }
 
+  /// Whether only the rule to come names the node, in a transition that waits for its new members.
+  func isComing(_ node: NodeID) -> Bool {
+    guard let pending = configuration.pending, configuration.hydrationTarget < .max,
+      let index = configuration.index(of: node)
+    else { return false }
+    func names(_ rule: QuorumRule) -> Bool {
+      rule.write.joined().contains { $0.members.contains(MemberSet(member: index)) }
+    }
+    return names(pending) && !names(configuration.rule)
+  }
+
   /// Remembers a PGMRPL of a volume epoch.
   mutating func raise(minReadPoint point: LSN, of epoch: VolumeEpoch) {
     guard point > minReadPoint else { return }

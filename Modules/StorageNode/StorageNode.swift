@@ -76,6 +76,8 @@ public struct StorageNode: ~Copyable, Sendable {
   var fold: Fold?
   var canFold = false
   var incoming: IncomingBaseline?
+  /// The configurations that left this node out, of groups that it holds no segment of: see `receiveConfigure`.
+  var departures: [GroupConfiguration] = []
   /// Groups whose pages are being given back.
   var dropping: [ProtectionGroupID] = []
 
@@ -153,6 +155,7 @@ public struct StorageNode: ~Copyable, Sendable {
       segments.append(segment)
     }
     segments.sort { $0.group < $1.group }
+    departures = state.departures
     dropping = store.pages.table.groups.filter { index(of: $0) == nil }
     lowerVoidVDL()
     for i in segments.indices {
