@@ -28,6 +28,15 @@ import Testing
     #expect(report.passed, "\(report.explanation)")
   }
 
+  @Test("seeds that once failed with options of their own", arguments: RegressionSeeds.special)
+  func special(_ run: RegressionSeeds.Special) throws {
+    var options = SimulationOptions(seed: run.seed)
+    options.policy = run.policy
+    options.faults = try #require(FaultClass.parse(run.faults))
+    let report = Simulation.run(options)
+    #expect(report.passed, "\(report.explanation)")
+  }
+
   @Test("without faults everything is acknowledged and nothing is recovered")
   func calm() {
     var options = SimulationOptions(seed: 99)
