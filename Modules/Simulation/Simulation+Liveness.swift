@@ -162,9 +162,7 @@ extension Simulation {
         return false
       }
       for member in group.members where fleet[member.node].isLost {
-        let hasSpare = nodes.contains {
-          !$0.isLost && group.index(of: $0.id) == nil && mayBe(member.kind, $0.id, in: group.group)
-        }
+        let hasSpare = nodes.contains { !$0.isLost && group.index(of: $0.id) == nil }
         guard hasSpare else { continue }
         liveness.waitingFor = "\(member.node) of \(group.group) is lost and not replaced"
         return false

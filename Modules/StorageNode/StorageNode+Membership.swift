@@ -82,8 +82,26 @@ extension StorageNode {
       drop(i, for: new)
       return
     }
+    let wasTail = segments[i].kind == .tail
     segments[i].adopt(new, node: id)
     journal(.configuration(new))
+    if wasTail, segments[i].kind == .full { becomeFull(i) }
+  }
+
+  /// A tail segment is to keep pages from now on.
+  ///
+  /// Those that the records it has given up went into it must copy from a full member first; what it still holds above it
+  /// may fold by itself. SCL stays, but is not said to those who ask for it until the copy has ended: see `give`.
+  private mutating func becomeFull(_ i: Int) {
+    guard segments[i].gcPoint > .zero else { return }
+    if incoming?.group == segments[i].group { incoming = nil }
+    segments[i].hydration = nil
+    segments[i].pull = nil
+    segments[i].isHydrating = true
+    segments[i].chain.reset(to: segments[i].scl)
+    segments[i].staged = segments[i].chain
+    // With the configuration, both or neither: a restart begins the copy again.
+    journalFacts(i)
   }
 
   mutating func receiveRetain(_ header: MessageHeader, _ new: Retention, into out: inout [Outgoing]) {

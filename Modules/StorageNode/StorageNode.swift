@@ -246,6 +246,7 @@ public struct StorageNode: ~Copyable, Sendable {
       backgroundTrouble = nil
       store.retryBackground()
     }
+    heedLosses()
     if nextGossip <= now {
       nextGossip = now.advanced(byNanoseconds: configuration.gossipInterval)
       for i in segments.indices { gossip(i, into: &out) }
