@@ -132,11 +132,13 @@ extension VolumeRecovery {
       }
       findEnd()
       guard chain != nil else { return }
+      for id in 0..<geometry { groups[id].successor = successor(of: id) }
       enter(.repairing)
       for id in 0..<geometry { ask(id, into: &out) }
     }
     if phase == .repairing, isEveryGroupReady {
       settleList()
+      for id in 0..<geometry { adoptSuccessor(of: id) }
       for id in 0..<geometry where mustPropose(id) { propose(in: id, above: nil) }
       enter(.truncating)
       for id in 0..<geometry { ask(id, into: &out) }
@@ -152,6 +154,7 @@ extension VolumeRecovery {
   /// More is known than when VDL' was found: find it again.
   private mutating func backToPreparing() {
     chain = nil
+    for id in groups.indices { groups[id].successor = nil }
     enter(.preparing)
   }
 
@@ -178,9 +181,10 @@ extension VolumeRecovery {
     case .repairing:
       guard let chain else { return false }
       if plantedBug == .skipRepairBeforeOpening { return true }
-      return configuration.rule.isWriteQuorum(group.members(completeTo: chain.tails[id]))
+      return group.isRepaired(completeTo: chain.tails[id])
     case .truncating:
       guard let chain else { return false }
+      if !group.isPredecessorTold { return false }
       if group.isProposed, !isWritten(group.members { group.configured.contains($0) }, configuration) { return false }
       if plantedBug == .skipTruncation { return true }
       guard isWritten(group.members { group.truncated.contains($0) }, configuration) else { return false }

@@ -21,6 +21,9 @@ public import BorealisWire
 ///   A found one that may not be decided, or that is a transition, is proposed again with this epoch as ballot.
 /// - R5: nothing is concluded from silence: with less than a read quorum it waits, and says for whom.
 ///
+/// - R6: copies are given up only where somebody has said that their disks are gone for good, and everybody else has
+///   answered; see `VolumeRecovery+Rebuild`.
+///
 /// Every request is repeated until answered, and every message is idempotent. A node that has lost its disk must not come
 /// back under its old identity: it would answer for records that it has forgotten. Members of the rule in force that hold
 /// no segment are therefore never given a new one here.
@@ -54,6 +57,8 @@ public struct VolumeRecovery: ~Copyable, Sendable {
   let epoch: VolumeEpoch
   let instance: PeerID
   let allocationLimit: UInt64
+  /// What to go on without, where that is what opening takes.
+  let rebuild: Rebuild?
   /// Whom to ask for their inventory: those given, and all that any configuration names.
   var nodes: [NodeID]
   /// Nodes whose inventory has come.
@@ -95,13 +100,16 @@ public struct VolumeRecovery: ~Copyable, Sendable {
   ///   - instance: who asks: answers go there.
   ///   - nodes: all storage nodes that may hold segments.
   ///   - allocationLimit: LAL; not below that of any writer that ever had the volume open.
+  ///   - rebuild: nodes whose disks are gone for good, to go on without where a write quorum cannot be had with them.
   public init(
-    volume: VolumeID, epoch: VolumeEpoch, instance: PeerID, nodes: [NodeID], allocationLimit: UInt64, now: Instant
+    volume: VolumeID, epoch: VolumeEpoch, instance: PeerID, nodes: [NodeID], allocationLimit: UInt64,
+    rebuild: Rebuild? = nil, now: Instant
   ) {
     self.volume = volume
     self.epoch = epoch
     self.instance = instance
     self.allocationLimit = allocationLimit
+    self.rebuild = rebuild
     self.nodes = nodes.sorted()
     nextResend = now.advanced(byNanoseconds: VolumeRecovery.resendInterval)
   }

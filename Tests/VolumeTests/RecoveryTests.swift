@@ -6,7 +6,7 @@ import Testing
 @testable import BorealisVolume
 
 /// A few nodes, one group, no faults but those asked for.
-private final class SmallCluster {
+final class SmallCluster {
   static let volume = VolumeID(3)
   var nodes: [RecoveryNode]
   var network: [Outgoing] = []
@@ -44,10 +44,10 @@ private final class SmallCluster {
         previousOfPage: .zero, page: PageID(object: ObjectID(1), index: 0), group: ProtectionGroupID(0),
         epoch: VolumeEpoch(1), kind: .discard, isConsistencyPoint: lsn % 2 == 0, payloadSize: 0))
   }
-  func recovery(_ epoch: UInt32) -> RecoveryWorld.RecoveryBox {
+  func recovery(_ epoch: UInt32, rebuild: VolumeRecovery.Rebuild? = nil) -> RecoveryWorld.RecoveryBox {
     var machine = VolumeRecovery(
       volume: SmallCluster.volume, epoch: VolumeEpoch(epoch), instance: .instance(epoch), nodes: nodes.map(\.id),
-      allocationLimit: 40, now: now)
+      allocationLimit: 40, rebuild: rebuild, now: now)
     machine.start(now: now, into: &network)
     return RecoveryWorld.RecoveryBox(machine, epoch: VolumeEpoch(epoch))
   }
@@ -59,6 +59,22 @@ private final class SmallCluster {
       box.machine.tick(now: now, into: &network)
     }
     deliver(box, until: phase)
+  }
+  /// Delivers so many messages, with ticks where none is left.
+  func run(_ box: RecoveryWorld.RecoveryBox, messages: Int) {
+    for _ in 0..<messages {
+      if network.isEmpty {
+        now = now.advanced(byMilliseconds: 5)
+        box.machine.tick(now: now, into: &network)
+        continue
+      }
+      let message = network.removeFirst()
+      if let node = message.to.node {
+        nodes[Int(node.value)].receive(message.bytes, &network)
+      } else if message.to == .instance(box.epoch.value) {
+        box.machine.receive(message.bytes, now: now, into: &network)
+      }
+    }
   }
   private func deliver(_ box: RecoveryWorld.RecoveryBox, until phase: VolumeRecovery.Phase?) {
     while !network.isEmpty, box.phase != phase || phase == nil {
