@@ -12,7 +12,7 @@ import Synchronization
 public final class StorageNodeHost: MessageReceiver {
   /// The node.
   public let id: NodeID
-  private let node: Mutex<StorageNode>
+  private let node: Guarded<StorageNode>
   private let backend: any StorageBackend
   private let transport: any Transport
   private let logSignal = ThreadSignal()
@@ -32,7 +32,7 @@ public final class StorageNodeHost: MessageReceiver {
     self.backend = backend
     self.transport = transport
     self.tickMilliseconds = tickMilliseconds
-    node = Mutex(
+    node = Guarded(
       try StorageNode(id: id, volume: volume, backend: backend, configuration: configuration, now: SystemClock.now))
     transport.register(.node(id), self)
     threads.withLock {

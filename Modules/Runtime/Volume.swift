@@ -23,7 +23,7 @@ public final class Volume: MessageReceiver {
   public let epoch: VolumeEpoch
   let fleet: StorageFleet
   let instance: PeerID
-  private let writer: Mutex<VolumeWriter>
+  private let writer: Guarded<VolumeWriter>
   private let reads = PendingReads()
   private let waiters = CommitWaiters()
   private let room = CommitWaiters()
@@ -31,6 +31,8 @@ public final class Volume: MessageReceiver {
   private let isClosed = Atomic<Bool>(false)
   private let isOpen = ThreadSignal()
   private let ticker = ThreadSignal()
+  /// When the machine asked for an early tick, in nanoseconds; `.max` where it did not.
+  private let timerAt = Atomic<UInt64>(.max)
   private let thread = Mutex<WorkerThread?>(nil)
   private let eventHandler = Mutex<(@Sendable (VolumeEvent) -> Void)?>(nil)
 
@@ -42,7 +44,7 @@ public final class Volume: MessageReceiver {
     self.epoch = opened.epoch
     self.fleet = fleet
     self.instance = instance
-    writer = Mutex(
+    writer = Guarded(
       VolumeWriter(opened: opened, configuration: configuration, instance: instance, now: SystemClock.now))
     fleet.transport.register(instance, self)
     thread.withLock { $0 = WorkerThread { [weak self, ticker] in Volume.runTicks(ticker) { self } } }
@@ -259,19 +261,24 @@ public final class Volume: MessageReceiver {
   ///
   /// - Throws: `.fenced` with outcome `.unknown`: the next writer's recovery decides whether it is kept.
   public func waitUntilDurable(_ lsn: LSN) throws(VolumeError) {
-    try waiters.wait { id throws(VolumeError) in
-      try writer.withLock { writer throws(VolumeError) in try writer.wait(for: lsn, waiter: id) }
+    try waiters.wait { id throws(VolumeError) in try beginWait(lsn, id) }
+  }
+
+  /// Enters a waiter; true where there is nothing to wait for.
+  private func beginWait(_ lsn: LSN, _ id: WaiterID) throws(VolumeError) -> Bool {
+    var effects = VolumeEffects()
+    let now = SystemClock.now
+    let isDurable = try writer.withLock { writer throws(VolumeError) in
+      try writer.wait(for: lsn, waiter: id, now: now, into: &effects)
     }
+    perform(effects)
+    return isDurable
   }
 
   /// Suspends until everything up to `lsn` is durable on a write quorum of every group.
   public func durable(_ lsn: LSN) async throws(VolumeError) {
     try await waiters.value { id in
-      self.writer.withLock { writer in
-        do throws(VolumeError) { return .success(try writer.wait(for: lsn, waiter: id)) } catch {
-          return .failure(error)
-        }
-      }
+      do throws(VolumeError) { return .success(try self.beginWait(lsn, id)) } catch { return .failure(error) }
     }
   }
 
@@ -369,7 +376,11 @@ public final class Volume: MessageReceiver {
 
   private func perform(_ effects: VolumeEffects) {
     for message in effects.sends { fleet.transport.send(message.bytes, to: message.to) }
-    for id in effects.durable { waiters.finish(id, .durable) }
+    if !effects.durable.isEmpty { waiters.finish(effects.durable, .durable) }
+    if let timer = effects.timer {
+      timerAt.store(timer.nanoseconds, ordering: .releasing)
+      ticker.raise()
+    }
     if !effects.reads.isEmpty { reads.complete(effects.reads) }
     if effects.isFenced {
       let error = VolumeError(.fenced, operation: "commit", outcome: .unknown)
@@ -397,10 +408,19 @@ public final class Volume: MessageReceiver {
   }
 
   private static func runTicks(_ ticker: ThreadSignal, _ volume: () -> Volume?) {
-    while true {
-      ticker.wait(milliseconds: 5)
-      guard let volume = volume(), !volume.isClosed.load(ordering: .acquiring) else { return }
-      volume.tick()
+    var next = SystemClock.now
+    // The volume is held only while it is looked at: nobody else holding it ends the thread.
+    while let instant = volume()?.tickIfDue(&next) { ticker.wait(until: instant) }
+  }
+
+  /// Ticks when it is time to; when to look again, nil once closed.
+  private func tickIfDue(_ next: inout Instant) -> Instant? {
+    if isClosed.load(ordering: .acquiring) { return nil }
+    if SystemClock.now.nanoseconds >= min(next.nanoseconds, timerAt.load(ordering: .acquiring)) {
+      timerAt.store(.max, ordering: .releasing)
+      tick()
+      next = SystemClock.now.advanced(byMilliseconds: 5)
     }
+    return Instant(nanoseconds: min(next.nanoseconds, timerAt.load(ordering: .acquiring)))
   }
 }

@@ -5,13 +5,13 @@ import Synchronization
 ///
 /// A peer can be cut off (`setReachable`) to play a dead network, node or zone.
 public final class InProcessTransport: Transport {
-  private struct Entry {
+  private struct Entry: Sendable {
     let peer: PeerID
     var receiver: (any MessageReceiver)?
     var isReachable = true
   }
   // A handful of peers: a linear search in a small array beats hashing, and keeps a fixed order.
-  private let entries = Mutex<[Entry]>([])
+  private let entries = Guarded<[Entry]>([])
   private let messages = Atomic<UInt64>(0)
   private let bytesSent = Atomic<UInt64>(0)
   private let dropped = Atomic<UInt64>(0)

@@ -21,6 +21,8 @@ public struct VolumeWriterConfiguration: Sendable {
   public var allocationLimit: UInt64 = 10_000_000
   /// A batch is sent when it has this many bytes, even while another of its group is under way.
   public var batchBytesMax = 256 << 10
+  /// Whether open batches wait a moment for clients that were just woken: see `CommitHold`.
+  public var holdsForWoken = true
   /// Bytes of records above VDL; a commit beyond it is refused with `.wouldBlock`.
   public var bytesInFlightMax = 16 << 20
   /// A member that has not acked for this long is sent its missing batches again.
