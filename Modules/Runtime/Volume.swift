@@ -375,7 +375,7 @@ public final class Volume: MessageReceiver {
   }
 
   private func perform(_ effects: VolumeEffects) {
-    for message in effects.sends { fleet.transport.send(message.bytes, to: message.to) }
+    if !effects.sends.isEmpty { fleet.transport.send(effects.sends) }
     if !effects.durable.isEmpty { waiters.finish(effects.durable, .durable) }
     if let timer = effects.timer {
       timerAt.store(timer.nanoseconds, ordering: .releasing)
