@@ -39,7 +39,7 @@ let package = Package(
       name: "BorealisRuntime",
       dependencies: [
         "BorealisCore", "BorealisWire", "BorealisStorageBackend", "BorealisReplicationPolicy",
-        "BorealisTransport", "BorealisCoordinator", "BorealisStorageNode", "BorealisVolume",
+        "BorealisTransport", "BorealisCoordinator", "BorealisStorageNode", "BorealisVolume", "CBorealisSystem",
       ], path: "Modules/Runtime"),
     .target(
       name: "BorealisSimulation",

@@ -92,6 +92,7 @@ public final class StorageNodeHost: MessageReceiver {
   }
 
   private func runLog() {
+    WorkerThread.letOthersFinish()
     while isRunning.load(ordering: .acquiring) {
       if !step(.log) { logSignal.wait() }
     }

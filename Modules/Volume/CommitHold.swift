@@ -3,8 +3,8 @@ import BorealisCore
 /// Group commit: how long open batches wait for the clients that were just woken.
 ///
 /// A flush costs nearly the same for one commit as for thirty. When a quorum wakes n clients, most of them come back with
-/// their next commit at once; a batch that goes out before they do carries what few commits were quick, the flushes of
-/// those few take the processor from the rest, and batches stay small (measured: 4 commits a batch with 32 clients). So a
+/// their next commit at once; a batch that goes out before they do carries the other half, and the two halves take turns
+/// (measured with 32 clients: 15 commits a batch, 14,400-17,800 commits/s; held: 31 a batch, 24,400-31,100/s). So a
 /// wake-up of n clients holds the open batches until n waits have been registered, or until a deadline: a part of the
 /// time that a quorum takes, made smaller whenever clients do not come back, so that nobody waits for clients that
 /// think. One client alone never waits: its own wait is the one that is held for.
