@@ -92,8 +92,9 @@ let package = Package(
       name: "VolumeTests",
       dependencies: ["BorealisCore", "BorealisWire", "BorealisReplicationPolicy", "BorealisVolume"],
       path: "Tests/VolumeTests"),
+    .target(name: "CBorealisAllocationCounter", path: "Tests/AllocationCounter"),
     .testTarget(
-      name: "RuntimeTests", dependencies: ["Borealis", "BorealisRuntime", "BorealisWire"],
+      name: "RuntimeTests", dependencies: ["Borealis", "BorealisRuntime", "BorealisWire", "CBorealisAllocationCounter"],
       path: "Tests/RuntimeTests"),
     .testTarget(
       name: "SimulationTests",
