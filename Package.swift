@@ -94,7 +94,8 @@ let package = Package(
       path: "Tests/VolumeTests"),
     .target(name: "CBorealisAllocationCounter", path: "Tests/AllocationCounter"),
     .testTarget(
-      name: "RuntimeTests", dependencies: ["Borealis", "BorealisRuntime", "BorealisWire", "CBorealisAllocationCounter"],
+      name: "RuntimeTests",
+      dependencies: ["Borealis", "BorealisRuntime", "BorealisWire", "CBorealisAllocationCounter"],
       path: "Tests/RuntimeTests"),
     .testTarget(
       name: "SimulationTests",
