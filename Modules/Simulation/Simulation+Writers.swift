@@ -123,7 +123,7 @@ extension Simulation {
     metadata.isCreated = true
     verdicts.require(
       opened.epoch == writer.epoch, .machine, "\(writer.peer) won epoch \(writer.epoch) and opens at \(opened.epoch)")
-    for group in opened.groups { quorums.seen(group.configuration, fleet: fleet, &verdicts) }
+    for group in opened.groups { seen(group.configuration) }
     ledger.decide(opened.truncation)
     fencing.opened(opened, fleet: fleet, &verdicts)
     durability.opened(opened, oracle: oracle, fleet: fleet, &verdicts)

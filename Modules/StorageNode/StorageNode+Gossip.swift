@@ -38,7 +38,7 @@ extension StorageNode {
     if peer.truncationEpoch == truncation.epoch {
       learn(vdl: peer.knownVDL)
       if header.volumeEpoch == volumeEpoch, isCurrent(volumeEpoch, segments[i]) {
-        segments[i].minReadPoint = max(segments[i].minReadPoint, peer.minReadPoint)
+        segments[i].raise(minReadPoint: peer.minReadPoint, of: volumeEpoch)
       }
     }
     let isPeerBehind =

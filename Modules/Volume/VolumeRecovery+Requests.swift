@@ -36,6 +36,10 @@ extension VolumeRecovery {
           send(.truncate(list, vdl: chain.vdl, tail: chain.tails[id]), to: member.node, group: id, into: &out)
         }
       }
+      // Who answered and is no member (any more) may have missed that; no peer's word would do now.
+      for answer in groups[id].answers where configuration.index(of: answer.node) == nil {
+        send(.configure(configuration), to: answer.node, group: id, into: &out)
+      }
       askToCatchUp(id, configuration, into: &out)
     case .opened, .failed: return
     }

@@ -33,6 +33,15 @@ import Testing
     }
   }
 
+  @Test("seeds that once failed with options of their own", arguments: RegressionSeeds.special)
+  func special(_ run: RegressionSeeds.Special) throws {
+    var options = SimulationOptions(seed: run.seed)
+    options.policy = run.policy
+    options.faults = try #require(FaultClass.parse(run.faults))
+    let report = Simulation.run(options)
+    #expect(report.passed, "\(report.explanation)")
+  }
+
   @Test("without faults everything is acknowledged and nothing is recovered")
   func calm() {
     var options = SimulationOptions(seed: 99)
@@ -86,7 +95,8 @@ import Testing
       options.faultInterval = 60_000_000
       options.ignoredInvariants = [.i7]
       let report = Simulation.run(options)
-      if !report.passed {
+      // (Others may see it first: a page that is served below PGMRPL, say.)
+      if report.violations.first?.invariant == .i1 {
         lost = report
         break
       }

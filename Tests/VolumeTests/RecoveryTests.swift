@@ -218,6 +218,53 @@ struct RecoveryTests {
     #expect(cluster.nodes.count { $0.segments[0]?.configuration.isSameProposal(as: found) == true } >= 4)
   }
 
+  @Test("a straggler of an earlier writer does not take back what a later one decided, however high its number")
+  func stragglerOfAnEarlierBallot() throws {
+    let cluster = try SmallCluster(policy: AuroraPolicy())
+    cluster.fill([4, 6, 6, 4, 4, 4])
+    for node in [6, 7] {
+      cluster.nodes.append(RecoveryNode(id: NodeID(UInt32(node)), volume: SmallCluster.volume, groups: 1))
+    }
+    let base = try #require(cluster.nodes[0].segments[0]?.configuration)
+    let policy = AuroraPolicy()
+    // Writer 3 replaces 5 by 6, then 4 by 7; each time by way of a handover.
+    var steps = [base]
+    for (old, new) in [(5, 6), (4, 7)] as [(UInt32, UInt32)] {
+      let last = try #require(steps.last)
+      let zone = try #require(last.members.first { $0.node == NodeID(old) }?.zone)
+      let begun = try policy.replacing(
+        NodeID(old), with: SegmentMember(node: NodeID(new), zone: zone), in: last, target: LSN(2), by: VolumeEpoch(3))
+      var handover = begun
+      handover.epoch = begun.epoch.next
+      handover.rule = try #require(begun.pending)
+      handover.pending = begun.rule
+      handover.hydrationTarget = GroupConfiguration.handedOver
+      steps += [begun, handover, try handover.reverting(by: VolumeEpoch(3))]
+    }
+    // Writer 2 had sent something to node 0 alone, which has been cut off since.
+    var stray = base
+    stray.epoch = MembershipEpoch(20)
+    stray.proposedBy = VolumeEpoch(2)
+    cluster.nodes[0].segments[0]?.configuration = stray
+    cluster.nodes[3].segments[0]?.configuration = steps[5]
+    cluster.nodes[4].segments[0]?.configuration = steps[3]
+    for node in [1, 2] { cluster.nodes[node].segments[0]?.configuration = steps[6] }
+    for node in [6, 7] {
+      cluster.nodes[node].segments[0] = RecoveryNode.Segment(configuration: steps[6])
+      for lsn in 1...6 { cluster.put(lsn, on: node) }
+    }
+    // 1, 2, 6 and 7 hold what was acknowledged last; the others are a read quorum of writer 2's.
+    for node in [1, 2, 6, 7] { cluster.nodes[node].isUp = false }
+    let box = cluster.recovery(4)
+    cluster.run(box)
+    #expect(box.outcome == nil && box.phase == .preparing, "\(box.progress)")
+    for node in [1, 2, 7] { cluster.nodes[node].isUp = true }
+    cluster.run(box, milliseconds: 3000)
+    let opened = try #require(box.outcome, "\(box.progress)")
+    #expect(opened.vdl == LSN(6))
+    #expect(Set(opened.groups[0].configuration.members.map(\.node.value)) == [0, 1, 2, 3, 6, 7])
+  }
+
   @Test("a member that was down when the group was made is given its segment, and repaired before opening")
   func missedCreation() throws {
     let cluster = try SmallCluster(policy: AuroraPolicy())
