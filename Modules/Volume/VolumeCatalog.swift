@@ -72,6 +72,28 @@ struct VolumeCatalog: Sendable {
   /// The first entry of an object; follow `nextOfObject`.
   func firstEntry(of object: ObjectID) -> Int? { heads[object.value].map { Int($0) - 1 } }
 
+  /// The first pages of `object` from `index` on whose extent is mapped, or still needed by a read point; nil where none.
+  func pagesInUse(of object: ObjectID, from index: UInt64) -> Range<UInt64>? {
+    guard object != .catalog, heads[object.value] != nil else { return nil }
+    // Probing first: the extents of a dense object lie side by side, and its list is long.
+    let first = index / extentPages
+    var found: UInt64?
+    for extent in first..<min(first + 16, .max / extentPages) where find(object: object.value, extent: extent) != nil {
+      found = extent
+      break
+    }
+    if found == nil {
+      var next = firstEntry(of: object)
+      while let number = next {
+        let extent = entries[number].extent
+        if extent >= first, extent < found ?? .max { found = extent }
+        next = entries[number].nextOfObject == 0 ? nil : Int(entries[number].nextOfObject) - 1
+      }
+    }
+    guard let found else { return nil }
+    return max(index, found * extentPages)..<(found + 1) * extentPages
+  }
+
   private func slot(object: UInt64, extent: UInt64) -> Int {
     var x = object &* 0x9E37_79B9_7F4A_7C15 ^ extent &* 0xC2B2_AE3D_27D4_EB4F
     x ^= x >> 29
