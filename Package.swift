@@ -42,6 +42,9 @@ let package = Package(
         "BorealisTransport", "BorealisCoordinator", "BorealisStorageNode", "BorealisVolume", "CBorealisSystem",
       ], path: "Modules/Runtime"),
     .target(
+      name: "BorealisFileSystem", dependencies: ["BorealisCore", "BorealisVolume", "BorealisRuntime"],
+      path: "Modules/FileSystem"),
+    .target(
       name: "BorealisSimulation",
       dependencies: [
         "BorealisCore", "BorealisWire", "BorealisStorageBackend", "BorealisReplicationPolicy",
@@ -59,7 +62,7 @@ let package = Package(
       dependencies: [
         "BorealisCore", "BorealisWire", "BorealisStorageBackend", "BorealisReplicationPolicy", "BorealisTransport",
         "BorealisCoordinator", "BorealisStorageNode", "BorealisVolume", "BorealisRuntime",
-        "BorealisFileStorageBackend",
+        "BorealisFileSystem", "BorealisFileStorageBackend",
       ], path: "Modules/Borealis"),
     .target(name: "CBorealisBench", path: "Plugins/CommandLineSupport"),
     .executableTarget(
@@ -97,6 +100,10 @@ let package = Package(
       name: "RuntimeTests",
       dependencies: ["Borealis", "BorealisRuntime", "BorealisWire", "CBorealisAllocationCounter"],
       path: "Tests/RuntimeTests"),
+    .testTarget(
+      name: "FileSystemTests",
+      dependencies: ["Borealis", "BorealisFileSystem", "BorealisRuntime", "BorealisVolume", "BorealisCore"],
+      path: "Tests/FileSystemTests"),
     .testTarget(
       name: "SimulationTests",
       dependencies: [

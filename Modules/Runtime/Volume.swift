@@ -19,6 +19,8 @@ import Synchronization
 public final class Volume: MessageReceiver {
   /// The shape of the volume.
   public let metadata: VolumeMetadata
+  /// Bytes of a page, as the volume was created.
+  public var pageSize: Int { metadata.pageSize }
   /// The volume epoch at which this writer opened it.
   public let epoch: VolumeEpoch
   let fleet: StorageFleet
@@ -165,6 +167,7 @@ public final class Volume: MessageReceiver {
     var configuration = VolumeWriterConfiguration()
     configuration.pageSize = metadata.pageSize
     configuration.extentPages = UInt64(metadata.extentPages)
+    configuration.firstExtentPages = UInt64(max(0, options.firstExtentPages))
     configuration.groupPages = UInt64(metadata.groupPages)
     configuration.cacheBytes = Int(clamping: options.cacheBytes.value)
     configuration.allocationLimit = metadata.allocationLimit
@@ -308,9 +311,18 @@ public final class Volume: MessageReceiver {
 
   /// Calls `body` with a read point (the VDL now) that stays readable until `body` has returned.
   public func withReadPoint<T, E: Error>(_ body: (LSN) throws(E) -> T) throws(E) -> T {
-    let point = writer.withLock { $0.openReadPoint() }
-    defer { writer.withLock { $0.closeReadPoint(point) } }
+    let point = openReadPoint()
+    defer { closeReadPoint(point) }
     return try body(point)
+  }
+  /// Holds the VDL now open as a read point, until `closeReadPoint` is called once with it.
+  public func openReadPoint() -> LSN { writer.withLock { $0.openReadPoint() } }
+  /// Gives back a read point of `openReadPoint`.
+  public func closeReadPoint(_ point: LSN) { writer.withLock { $0.closeReadPoint(point) } }
+
+  /// The first pages of `object` from `index` on that may hold data, by whole extents; nil where there are none.
+  public func pagesInUse(of object: ObjectID, from index: UInt64) throws(VolumeError) -> Range<UInt64>? {
+    writer.withLock { $0.pagesInUse(of: object, from: index) }
   }
 
   // MARK: Operating
