@@ -39,8 +39,11 @@ let package = Package(
       name: "BorealisRuntime",
       dependencies: [
         "BorealisCore", "BorealisWire", "BorealisStorageBackend", "BorealisReplicationPolicy",
-        "BorealisTransport", "BorealisCoordinator", "BorealisStorageNode", "BorealisVolume",
+        "BorealisTransport", "BorealisCoordinator", "BorealisStorageNode", "BorealisVolume", "CBorealisSystem",
       ], path: "Modules/Runtime"),
+    .target(
+      name: "BorealisFileSystem", dependencies: ["BorealisCore", "BorealisVolume", "BorealisRuntime"],
+      path: "Modules/FileSystem"),
     .target(
       name: "BorealisSimulation",
       dependencies: [
@@ -59,7 +62,7 @@ let package = Package(
       dependencies: [
         "BorealisCore", "BorealisWire", "BorealisStorageBackend", "BorealisReplicationPolicy", "BorealisTransport",
         "BorealisCoordinator", "BorealisStorageNode", "BorealisVolume", "BorealisRuntime",
-        "BorealisFileStorageBackend",
+        "BorealisFileSystem", "BorealisFileStorageBackend",
       ], path: "Modules/Borealis"),
     .target(name: "CBorealisBench", path: "Plugins/CommandLineSupport"),
     .executableTarget(
@@ -92,9 +95,15 @@ let package = Package(
       name: "VolumeTests",
       dependencies: ["BorealisCore", "BorealisWire", "BorealisReplicationPolicy", "BorealisVolume"],
       path: "Tests/VolumeTests"),
+    .target(name: "CBorealisAllocationCounter", path: "Tests/AllocationCounter"),
     .testTarget(
-      name: "RuntimeTests", dependencies: ["Borealis", "BorealisRuntime", "BorealisWire"],
+      name: "RuntimeTests",
+      dependencies: ["Borealis", "BorealisRuntime", "BorealisWire", "CBorealisAllocationCounter"],
       path: "Tests/RuntimeTests"),
+    .testTarget(
+      name: "FileSystemTests",
+      dependencies: ["Borealis", "BorealisFileSystem", "BorealisRuntime", "BorealisVolume", "BorealisCore"],
+      path: "Tests/FileSystemTests"),
     .testTarget(
       name: "SimulationTests",
       dependencies: [

@@ -2,6 +2,7 @@
 @_exported public import BorealisCoordinator
 @_exported public import BorealisCore
 @_exported public import BorealisFileStorageBackend
+@_exported public import BorealisFileSystem
 @_exported public import BorealisReplicationPolicy
 @_exported public import BorealisRuntime
 @_exported public import BorealisStorageBackend

@@ -19,11 +19,13 @@ import Synchronization
 public final class Volume: MessageReceiver {
   /// The shape of the volume.
   public let metadata: VolumeMetadata
+  /// Bytes of a page, as the volume was created.
+  public var pageSize: Int { metadata.pageSize }
   /// The volume epoch at which this writer opened it.
   public let epoch: VolumeEpoch
   let fleet: StorageFleet
   let instance: PeerID
-  private let writer: Mutex<VolumeWriter>
+  private let writer: Guarded<VolumeWriter>
   private let reads = PendingReads()
   private let waiters = CommitWaiters()
   private let room = CommitWaiters()
@@ -31,6 +33,8 @@ public final class Volume: MessageReceiver {
   private let isClosed = Atomic<Bool>(false)
   private let isOpen = ThreadSignal()
   private let ticker = ThreadSignal()
+  /// When the machine asked for an early tick, in nanoseconds; `.max` where it did not.
+  private let timerAt = Atomic<UInt64>(.max)
   private let thread = Mutex<WorkerThread?>(nil)
   private let eventHandler = Mutex<(@Sendable (VolumeEvent) -> Void)?>(nil)
 
@@ -42,7 +46,7 @@ public final class Volume: MessageReceiver {
     self.epoch = opened.epoch
     self.fleet = fleet
     self.instance = instance
-    writer = Mutex(
+    writer = Guarded(
       VolumeWriter(opened: opened, configuration: configuration, instance: instance, now: SystemClock.now))
     fleet.transport.register(instance, self)
     thread.withLock { $0 = WorkerThread { [weak self, ticker] in Volume.runTicks(ticker) { self } } }
@@ -163,6 +167,7 @@ public final class Volume: MessageReceiver {
     var configuration = VolumeWriterConfiguration()
     configuration.pageSize = metadata.pageSize
     configuration.extentPages = UInt64(metadata.extentPages)
+    configuration.firstExtentPages = UInt64(max(0, options.firstExtentPages))
     configuration.groupPages = UInt64(metadata.groupPages)
     configuration.cacheBytes = Int(clamping: options.cacheBytes.value)
     configuration.allocationLimit = metadata.allocationLimit
@@ -259,19 +264,24 @@ public final class Volume: MessageReceiver {
   ///
   /// - Throws: `.fenced` with outcome `.unknown`: the next writer's recovery decides whether it is kept.
   public func waitUntilDurable(_ lsn: LSN) throws(VolumeError) {
-    try waiters.wait { id throws(VolumeError) in
-      try writer.withLock { writer throws(VolumeError) in try writer.wait(for: lsn, waiter: id) }
+    try waiters.wait { id throws(VolumeError) in try beginWait(lsn, id) }
+  }
+
+  /// Enters a waiter; true where there is nothing to wait for.
+  private func beginWait(_ lsn: LSN, _ id: WaiterID) throws(VolumeError) -> Bool {
+    var effects = VolumeEffects()
+    let now = SystemClock.now
+    let isDurable = try writer.withLock { writer throws(VolumeError) in
+      try writer.wait(for: lsn, waiter: id, now: now, into: &effects)
     }
+    perform(effects)
+    return isDurable
   }
 
   /// Suspends until everything up to `lsn` is durable on a write quorum of every group.
   public func durable(_ lsn: LSN) async throws(VolumeError) {
     try await waiters.value { id in
-      self.writer.withLock { writer in
-        do throws(VolumeError) { return .success(try writer.wait(for: lsn, waiter: id)) } catch {
-          return .failure(error)
-        }
-      }
+      do throws(VolumeError) { return .success(try self.beginWait(lsn, id)) } catch { return .failure(error) }
     }
   }
 
@@ -301,9 +311,18 @@ public final class Volume: MessageReceiver {
 
   /// Calls `body` with a read point (the VDL now) that stays readable until `body` has returned.
   public func withReadPoint<T, E: Error>(_ body: (LSN) throws(E) -> T) throws(E) -> T {
-    let point = writer.withLock { $0.openReadPoint() }
-    defer { writer.withLock { $0.closeReadPoint(point) } }
+    let point = openReadPoint()
+    defer { closeReadPoint(point) }
     return try body(point)
+  }
+  /// Holds the VDL now open as a read point, until `closeReadPoint` is called once with it.
+  public func openReadPoint() -> LSN { writer.withLock { $0.openReadPoint() } }
+  /// Gives back a read point of `openReadPoint`.
+  public func closeReadPoint(_ point: LSN) { writer.withLock { $0.closeReadPoint(point) } }
+
+  /// The first pages of `object` from `index` on that may hold data, by whole extents; nil where there are none.
+  public func pagesInUse(of object: ObjectID, from index: UInt64) throws(VolumeError) -> Range<UInt64>? {
+    writer.withLock { $0.pagesInUse(of: object, from: index) }
   }
 
   // MARK: Operating
@@ -368,8 +387,12 @@ public final class Volume: MessageReceiver {
   }
 
   private func perform(_ effects: VolumeEffects) {
-    for message in effects.sends { fleet.transport.send(message.bytes, to: message.to) }
-    for id in effects.durable { waiters.finish(id, .durable) }
+    if !effects.sends.isEmpty { fleet.transport.send(effects.sends) }
+    if !effects.durable.isEmpty { waiters.finish(effects.durable, .durable) }
+    if let timer = effects.timer {
+      timerAt.store(timer.nanoseconds, ordering: .releasing)
+      ticker.raise()
+    }
     if !effects.reads.isEmpty { reads.complete(effects.reads) }
     if effects.isFenced {
       let error = VolumeError(.fenced, operation: "commit", outcome: .unknown)
@@ -397,10 +420,19 @@ public final class Volume: MessageReceiver {
   }
 
   private static func runTicks(_ ticker: ThreadSignal, _ volume: () -> Volume?) {
-    while true {
-      ticker.wait(milliseconds: 5)
-      guard let volume = volume(), !volume.isClosed.load(ordering: .acquiring) else { return }
-      volume.tick()
+    var next = SystemClock.now
+    // The volume is held only while it is looked at: nobody else holding it ends the thread.
+    while let instant = volume()?.tickIfDue(&next) { ticker.wait(until: instant) }
+  }
+
+  /// Ticks when it is time to; when to look again, nil once closed.
+  private func tickIfDue(_ next: inout Instant) -> Instant? {
+    if isClosed.load(ordering: .acquiring) { return nil }
+    if SystemClock.now.nanoseconds >= min(next.nanoseconds, timerAt.load(ordering: .acquiring)) {
+      timerAt.store(.max, ordering: .releasing)
+      tick()
+      next = SystemClock.now.advanced(byMilliseconds: 5)
     }
+    return Instant(nanoseconds: min(next.nanoseconds, timerAt.load(ordering: .acquiring)))
   }
 }

@@ -9,6 +9,8 @@ import Synchronization
 ///
 /// It follows the writer's stream and reads pages that it does not have from storage. Mini-transactions appear whole.
 public final class VolumeReaderInstance: MessageReceiver {
+  /// Bytes of a page.
+  public let pageSize: Int
   private let reader: Mutex<VolumeReader>
   private let fleet: StorageFleet
   private let instance: PeerID
@@ -25,6 +27,7 @@ public final class VolumeReaderInstance: MessageReceiver {
     of volume: Volume, cacheBytes: ByteCount = .mebibytes(64), timeoutMilliseconds: UInt64 = 10_000
   ) throws(VolumeError) {
     fleet = volume.fleet
+    pageSize = volume.metadata.pageSize
     instance = volume.fleet.nextInstance()
     var configuration = VolumeReaderConfiguration()
     configuration.pageSize = volume.metadata.pageSize
@@ -79,9 +82,18 @@ public final class VolumeReaderInstance: MessageReceiver {
 
   /// Calls `body` with a read point (the applied VDL now) that stays readable until `body` has returned.
   public func withReadPoint<T, E: Error>(_ body: (LSN) throws(E) -> T) throws(E) -> T {
-    let point = reader.withLock { $0.openReadPoint() }
-    defer { reader.withLock { $0.closeReadPoint(point) } }
+    let point = openReadPoint()
+    defer { closeReadPoint(point) }
     return try body(point)
+  }
+  /// Holds the applied VDL open as a read point, until `closeReadPoint` is called once with it.
+  public func openReadPoint() -> LSN { reader.withLock { $0.openReadPoint() } }
+  /// Gives back a read point of `openReadPoint`.
+  public func closeReadPoint(_ point: LSN) { reader.withLock { $0.closeReadPoint(point) } }
+
+  /// The first pages of `object` from `index` on that may hold data, by whole extents; nil where there are none.
+  public func pagesInUse(of object: ObjectID, from index: UInt64) throws(VolumeError) -> Range<UInt64>? {
+    reader.withLock { $0.pagesInUse(of: object, from: index) }
   }
 
   /// Violated invariants; empty when all hold.
@@ -112,7 +124,7 @@ public final class VolumeReaderInstance: MessageReceiver {
       body(&reader, &effects)
       return before != (reader.appliedVDL, reader.isAttached)
     }
-    for message in effects.sends { fleet.transport.send(message.bytes, to: message.to) }
+    if !effects.sends.isEmpty { fleet.transport.send(effects.sends) }
     if !effects.reads.isEmpty { reads.complete(effects.reads) }
     if advanced { changed.raise() }
   }

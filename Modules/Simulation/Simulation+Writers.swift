@@ -140,6 +140,7 @@ extension Simulation {
 
   private func writerConfiguration() -> VolumeWriterConfiguration {
     var c = VolumeWriterConfiguration()
+    c.holdsForWoken = options.holdsForWoken
     c.pageSize = options.pageSize
     c.extentPages = options.extentPages
     c.groupPages = options.groupPages

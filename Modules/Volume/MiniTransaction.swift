@@ -1,4 +1,5 @@
 public import BorealisCore
+import BorealisWire
 
 /// Page writes and discards that become visible together or not at all (MTR).
 ///
@@ -39,6 +40,22 @@ public struct MiniTransaction: Sendable {
   /// Adds giving `page` back: it reads as zeros until it is written again.
   public mutating func discard(_ page: PageID) {
     entries.append(Entry(page: page, offset: 0, count: -1, start: contents.count))
+  }
+  /// Calls `body` with each write (page, offset, bytes) and discard (bytes nil), in order.
+  package borrowing func forEach<E: Error>(
+    _ body: (PageID, Int, UnsafeRawBufferPointer?) throws(E) -> Void
+  ) throws(E) {
+    for entry in entries {
+      guard !entry.isDiscard else {
+        try body(entry.page, 0, nil)
+        continue
+      }
+      try contents.withUnsafeBytesTyped { raw throws(E) in
+        try body(
+          entry.page, Int(entry.offset),
+          UnsafeRawBufferPointer(rebasing: raw[entry.start..<(entry.start + Int(entry.count))]))
+      }
+    }
   }
   /// Whether there is nothing in it.
   public var isEmpty: Bool { entries.isEmpty }

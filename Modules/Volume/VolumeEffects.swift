@@ -72,6 +72,8 @@ public struct VolumeEffects: Sendable {
   public var hasRoom = false
   /// Whether the instance is fenced.
   public var isFenced = false
+  /// When the machine wants a `tick`, where the next one would be too late.
+  public var timer: Instant?
   /// News for people.
   public var events: [VolumeEvent] = []
 
@@ -86,11 +88,12 @@ public struct VolumeEffects: Sendable {
     vdl = nil
     hasRoom = false
     isFenced = false
+    timer = nil
     events.removeAll(keepingCapacity: true)
   }
   /// Whether there is nothing to do or tell.
   public var isEmpty: Bool {
     sends.isEmpty && durable.isEmpty && failedWaiters.isEmpty && reads.isEmpty && vdl == nil && !hasRoom
-      && !isFenced && events.isEmpty
+      && !isFenced && timer == nil && events.isEmpty
   }
 }

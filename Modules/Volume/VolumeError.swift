@@ -44,13 +44,15 @@ public struct VolumeError: Error, Hashable, Sendable, CustomStringConvertible {
   public let page: PageID?
   /// The group concerned, where there is one.
   public let group: ProtectionGroupID?
+  /// Whether it failed for want of room that waiting does not bring.
+  public let isFull: Bool
   /// More for people.
   public let detail: String
 
   /// Makes an error.
   public init(
     _ code: Code, operation: StaticString, outcome: Outcome = .notApplied, lsn: LSN? = nil, page: PageID? = nil,
-    group: ProtectionGroupID? = nil, detail: String = ""
+    group: ProtectionGroupID? = nil, isFull: Bool = false, detail: String = ""
   ) {
     self.code = code
     self.outcome = outcome
@@ -58,6 +60,7 @@ public struct VolumeError: Error, Hashable, Sendable, CustomStringConvertible {
     self.lsn = lsn
     self.page = page
     self.group = group
+    self.isFull = isFull
     self.detail = detail
   }
   /// Whether the same call may succeed later on the same instance.

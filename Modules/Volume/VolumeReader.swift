@@ -115,6 +115,11 @@ public struct VolumeReader: ~Copyable, Sendable {
     return cache.lsn(frame)
   }
 
+  /// The first pages of `object` from `index` on that may hold data, for the applied VDL and every read point in use.
+  public func pagesInUse(of object: ObjectID, from index: UInt64) -> Range<UInt64>? {
+    catalog.pagesInUse(of: object, from: index)
+  }
+
   /// Reads a page at the applied VDL (`readPoint` nil) or at a read point; ends in `VolumeEffects.reads`.
   ///
   /// While the reader is not attached a read waits, up to the time limit. Errors as for the writer.

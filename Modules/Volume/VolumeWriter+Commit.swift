@@ -61,7 +61,8 @@ extension VolumeWriter {
           unplan()
           growth.isNeeded = true
           if growth.isStalled {
-            throw VolumeError(.unavailable, operation: "commit", detail: "the volume is full and cannot grow")
+            throw VolumeError(
+              .unavailable, operation: "commit", isFull: true, detail: "the volume is full and cannot grow")
           }
           throw block("commit", detail: "no protection group has room yet")
         }

@@ -24,6 +24,11 @@ extension VolumeWriter {
     return catalog.isUntouched(page, entry: entry)
   }
 
+  /// The first pages of `object` from `index` on that may hold data, for the head and every read point in use.
+  public func pagesInUse(of object: ObjectID, from index: UInt64) -> Range<UInt64>? {
+    catalog.pagesInUse(of: object, from: index)
+  }
+
   /// Reads a page at the head (`readPoint` nil) or at a read point; ends in `VolumeEffects.reads`, maybe at once.
   ///
   /// Errors: `.unavailable` after the time limit, `.readPointTooOld`, `.damaged`, `.invalidArgument` for a read point

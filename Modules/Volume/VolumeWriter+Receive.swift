@@ -45,7 +45,15 @@ extension VolumeWriter {
       return
     }
     counters.acks += 1
-    if groups[number].acknowledge(member: member, scl: scl) { advance(now: now, into: &e) }
+    if groups[number].acknowledge(member: member, scl: scl) {
+      if groups[number].pgcl >= groups[number].lastSent {
+        let taken = now.nanoseconds(since: groups[number].lastSentAt)
+        counters.quorums += 1
+        counters.quorumNanoseconds += taken
+        hold.noteQuorum(nanoseconds: taken)
+      }
+      advance(now: now, into: &e)
+    }
     sendIfDue(number, now: now, into: &e)
   }
 
@@ -73,7 +81,9 @@ extension VolumeWriter {
       if blind[write.page] == write.lsn { blind[write.page] = nil }
       blindQueue.popFirst()
     }
+    let woken = e.durable.count
     wake(upTo: durable, into: &e)
+    if e.durable.count > woken { hold.noteWoken(e.durable.count - woken, now: now) }
     if isBlocked {
       isBlocked = false
       e.hasRoom = true

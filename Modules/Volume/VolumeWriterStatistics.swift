@@ -14,6 +14,10 @@ public struct VolumeWriterStatistics: Sendable, Hashable {
   public var blindWrites: UInt64 = 0
   /// Batches sent, once each.
   public var batches: UInt64 = 0
+  /// Batches whose quorum came while none was sent after them, and the nanoseconds that took in all.
+  public var quorums: UInt64 = 0
+  /// Nanoseconds from sending those batches to their quorum, added up.
+  public var quorumNanoseconds: UInt64 = 0
   /// Batches sent again to one member.
   public var batchesResent: UInt64 = 0
   /// Messages sent to nodes.

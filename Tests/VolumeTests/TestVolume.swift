@@ -121,6 +121,10 @@ final class TestVolume {
     defer { absorb() }
     return try writer.commit(mtr, timestamp: now.nanoseconds, now: now, into: &effects)
   }
+  func wait(for lsn: LSN, waiter: WaiterID) throws(VolumeError) -> Bool {
+    defer { absorb() }
+    return try writer.wait(for: lsn, waiter: waiter, now: now, into: &effects)
+  }
   func tick(milliseconds: UInt64 = 5) {
     now = now.advanced(byMilliseconds: milliseconds)
     writer.tick(now: now, into: &effects)

@@ -1,0 +1,24 @@
+import Borealis
+import Foundation
+import Synchronization
+
+/// A clock that goes one nanosecond a look.
+final class Counter: Sendable {
+  private let value = Atomic<Int64>(1_000_000)
+  func next() -> Int64 { value.wrappingAdd(1, ordering: .relaxed).newValue }
+}
+
+/// A directory of its own, removed at the end.
+final class TemporaryDirectory {
+  let path: String
+  init() throws {
+    path = NSTemporaryDirectory() + "/borealis-fs-test-\(UUID().uuidString)"
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+  }
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+}
+
+/// A number of the environment, so that a longer campaign needs no edit.
+func environment(_ name: String, default value: UInt64) -> UInt64 {
+  ProcessInfo.processInfo.environment[name].flatMap { UInt64($0) } ?? value
+}
