@@ -165,6 +165,7 @@ public final class Volume: MessageReceiver {
     var configuration = VolumeWriterConfiguration()
     configuration.pageSize = metadata.pageSize
     configuration.extentPages = UInt64(metadata.extentPages)
+    configuration.firstExtentPages = UInt64(max(0, options.firstExtentPages))
     configuration.groupPages = UInt64(metadata.groupPages)
     configuration.cacheBytes = Int(clamping: options.cacheBytes.value)
     configuration.allocationLimit = metadata.allocationLimit

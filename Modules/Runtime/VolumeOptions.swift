@@ -8,6 +8,11 @@ import BorealisVolume
 public struct VolumeOptions: Sendable {
   /// Pages of an extent, the unit in which an object's pages are assigned to protection groups.
   public var extentPages = 1024
+  /// Pages of an object's first extent, so that a small file takes little of a group's room; 0, or `extentPages` and
+  /// more: all extents are equal.
+  ///
+  /// With the default an object's extents end at its pages 8, 128 and 1024, and then every 1024.
+  public var firstExtentPages = 8
   /// Bytes of pages that one protection group holds.
   ///
   /// Source of the default: P18 §2.1, 10 GB.

@@ -11,6 +11,10 @@ public struct VolumeWriterConfiguration: Sendable {
   public var pageSize = 4096
   /// Pages of an object that are given to a group together.
   public var extentPages: UInt64 = 1024
+  /// Pages of an object's first extent: a part of `extentPages`, or 0 where all extents are equal.
+  ///
+  /// The next extents end at sixteen times that, and so on. The catalog of an existing volume counts.
+  public var firstExtentPages: UInt64 = 0
   /// Pages of one protection group (10 GiB with pages of 4 KiB).
   public var groupPages: UInt64 = 2_621_440
   /// Bytes of pages kept in memory.

@@ -128,7 +128,8 @@ public struct VolumeWriter: ~Copyable, Sendable {
         plantedBug: configuration.plantedBug)
     }
     catalog = VolumeCatalog(
-      pageSize: configuration.pageSize, extentPages: configuration.extentPages, groupPages: configuration.groupPages)
+      pageSize: configuration.pageSize, extentPages: configuration.extentPages, groupPages: configuration.groupPages,
+      firstExtentPages: configuration.firstExtentPages)
     cache = PageCache(pageSize: configuration.pageSize, bytes: configuration.cacheBytes)
     reads = SegmentReads(
       envelope: MessageHeader(volume: opened.volume, sender: instance, volumeEpoch: opened.epoch),
