@@ -109,7 +109,8 @@ extension TreeStore {
     } else {
       right.insert(at: at - cut, key, value)
     }
-    put(left)
+    // Where keys only grow, nothing of the full page moves.
+    if left != page { put(left) }
     put(right)
     let separator =
       page.isLeaf ? TreeStore.separator(left.key(left.count - 1), right.key(0)) : Array(right.key(0))
