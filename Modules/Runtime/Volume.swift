@@ -117,7 +117,7 @@ public final class Volume: MessageReceiver {
   /// Opens an existing volume and becomes its one writer: fences the old one, recovers (protocol §5.6), replays nothing.
   ///
   /// - Parameters:
-  ///   - options: only `policy` and `cacheBytes` are used; the shape is the volume's own.
+  ///   - options: only `policy`, `cacheBytes` and `repair` are used; the shape is the volume's own.
   /// - Throws: `.notFound` where there is no volume, `.unavailable` where no read quorum answered in time (the error
   ///   says which group waits for which nodes), `.fenced` where somebody else opened it meanwhile.
   public static func open(
@@ -173,6 +173,7 @@ public final class Volume: MessageReceiver {
     configuration.allocationLimit = metadata.allocationLimit
     configuration.policy = options.policy
     configuration.topology = fleet.topology
+    configuration.repair = options.repair
     return configuration
   }
 

@@ -25,6 +25,10 @@ public struct VolumeOptions: Sendable {
   public var allocationLimit: UInt64 = 10_000_000
   /// Bytes of page cache of the writer.
   public var cacheBytes = ByteCount.mebibytes(64)
+  /// When the volume replaces members, and gives up zones and takes them back, by itself; nil: only when told to.
+  ///
+  /// `Volume.onEvent` tells of each decision. Decided by the writer, as long as it is open.
+  public var repair: RepairPlanner.Settings? = RepairPlanner.Settings()
 
   /// The defaults: six copies in three zones, groups of 10 GiB.
   public init() {}

@@ -210,7 +210,8 @@ extension Simulation {
     switch event {
     case .readerAttached, .attached, .nodeTrouble: story.detail(now, "\(peer): \(event)")
     case .configured(let c): story.note(now, "\(peer): \(c.group) stands at membership epoch \(c.epoch)")
-    case .fenced, .grown, .growthStalled, .readerExpired, .lostStream: story.note(now, "\(peer): \(event)")
+    case .fenced, .grown, .growthStalled, .readerExpired, .lostStream, .repair, .repairRefused:
+      story.note(now, "\(peer): \(event)")
     }
   }
 

@@ -83,6 +83,14 @@ extension StorageNode {
       return
     }
     let wasTail = segments[i].kind == .tail
+    if let index = new.index(of: id), new.members[index].kind != segments[i].kind, let current = fold,
+      current.points.contains(where: { $0.group == new.group })
+    {
+      // A fold was planned for a segment of the other kind: it has left out the pages of a tail segment. Where its chunk
+      // is going already, the configuration has to wait; whoever sent it sends it again.
+      if current.isRetiring { return }
+      fold = nil
+    }
     segments[i].adopt(new, node: id)
     journal(.configuration(new))
     if wasTail, segments[i].kind == .full { becomeFull(i) }

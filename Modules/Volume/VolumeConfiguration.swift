@@ -41,8 +41,10 @@ public struct VolumeWriterConfiguration: Sendable {
   public var readerDeadline: UInt64 = 10_000_000_000
   /// Copies, quorums and placement of groups that the volume grows by.
   public var policy: any ReplicationPolicy = AuroraPolicy()
-  /// The nodes that new groups may be placed on; with none the volume does not grow.
+  /// The nodes that new groups, and new copies in place of lost ones, may be placed on; with none the volume does not grow.
   public var topology: [NodePlacement] = []
+  /// When members are replaced, and zones given up and taken back, without anybody asking; nil: never.
+  public var repair: RepairPlanner.Settings?
   /// What records carry: changes, or whole pages (always whole where the page is in the cache).
   public var payload: ReplicationPayload { policy.payload }
   /// A fault to plant.

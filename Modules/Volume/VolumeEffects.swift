@@ -50,6 +50,10 @@ public enum VolumeEvent: Sendable, Hashable {
   case attached(vdl: LSN)
   /// This reader lost its stream and attaches anew.
   case lostStream(reason: String)
+  /// Repair has begun, or taken back, a change of members.
+  case repair(RepairPlanner.Action)
+  /// Repair wanted a change that cannot be made now; it is tried again later.
+  case repairRefused(RepairPlanner.Action, reason: String)
   /// A node says that its disk is full or failed.
   case nodeTrouble(NodeID, RejectReason)
 }

@@ -25,8 +25,8 @@ public import BorealisWire
 ///   answered; see `VolumeRecovery+Rebuild`.
 ///
 /// Every request is repeated until answered, and every message is idempotent. A node that has lost its disk must not come
-/// back under its old identity: it would answer for records that it has forgotten. Members of the rule in force that hold
-/// no segment are therefore never given a new one here.
+/// back under its old identity: it would answer for records that it has forgotten. Members that say that they hold no segment
+/// have never held one, and are given it.
 public struct VolumeRecovery: ~Copyable, Sendable {
   /// Where it stands.
   public enum Phase: String, Sendable, Hashable {

@@ -14,6 +14,7 @@ extension VolumeWriter {
       finishStep(into: &e)
       return
     }
+    repair?.nodes.heard(node, now: now)
     switch message {
     case .appendAck(let scl): acknowledge(scl, from: node, header, now: now, into: &e)
     case .reject(let request, let reason, let configuration):
@@ -26,6 +27,8 @@ extension VolumeWriter {
     case .status(let status):
       acknowledge(status.scl, from: node, header, now: now, into: &e)
       receiveStatus(status, from: node, header, now: now, into: &e)
+    case .inventory(let held):
+      if repair != nil { receiveInventory(held, from: node, into: &e) } else { counters.messagesDropped += 1 }
     default: counters.messagesDropped += 1
     }
     finishStep(into: &e)

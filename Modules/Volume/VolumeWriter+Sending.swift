@@ -87,6 +87,7 @@ extension VolumeWriter {
     tickReads(now: now, into: &e)
     tickReaders(now: now, into: &e)
     tickGrowth(now: now, into: &e)
+    tickRepair(now: now, into: &e)
     updateMinReadPoint()
     finishStep(into: &e)
   }

@@ -75,6 +75,8 @@ public struct VolumeWriter: ~Copyable, Sendable {
   /// A commit was refused: tell when there is room.
   var isBlocked = false
   var growth = Growth()
+  /// nil where the volume does not heal by itself.
+  var repair: VolumeRepair?
   var waiters = WaiterQueue()
   var wakeCount: UInt64 = 0
   var hold = CommitHold()
@@ -131,6 +133,9 @@ public struct VolumeWriter: ~Copyable, Sendable {
     catalog = VolumeCatalog(
       pageSize: configuration.pageSize, extentPages: configuration.extentPages, groupPages: configuration.groupPages,
       firstExtentPages: configuration.firstExtentPages)
+    repair = configuration.repair.map {
+      VolumeRepair($0, policy: configuration.policy, topology: configuration.topology, now: now)
+    }
     cache = PageCache(pageSize: configuration.pageSize, bytes: configuration.cacheBytes)
     reads = SegmentReads(
       envelope: MessageHeader(volume: opened.volume, sender: instance, volumeEpoch: opened.epoch),

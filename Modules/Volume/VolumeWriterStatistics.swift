@@ -38,6 +38,8 @@ public struct VolumeWriterStatistics: Sendable, Hashable {
   public var evictions: UInt64 = 0
   /// Reads asked of a second segment because the first was late.
   public var readsHedged: UInt64 = 0
+  /// Changes of members that repair has begun or taken back.
+  public var repairs: UInt64 = 0
   /// Waiters at the moment.
   public var waiters = 0
   /// Records above VDL at the moment.

@@ -22,6 +22,7 @@ enum RegressionSeeds {
     523, 1489, 1043, 1390, 1183, 1444, 1199, 4229, 9317, 9501,
     188, 5,  // No room for repair in full logs.
     4046, 7873,  // PGMRPL began anew with the epoch: a full log could not drain while the volume was being opened.
+    105267,  // A fold planned for a tail segment retired records that the full one it became had no pages for.
     8795, 10224, 4343,  // Cause not proven: they failed on the way, and pass since other bugs were fixed.
   ]
 
@@ -29,15 +30,21 @@ enum RegressionSeeds {
   struct Special: Sendable {
     var seed: UInt64
     var policy: any ReplicationPolicy
-    var faults: String
+    /// nil: as drawn.
+    var faults: String?
   }
-  static let special: [Special] = [
-    // As 106878: the checker counted a coming member that had dropped its segment when the writer proposed to take the
-    // transition back, which the writer still counted by until that was decided.
-    200494, 200725, 200946, 201336,
-  ].map {
-    Special(
-      seed: $0, policy: AuroraPolicy(),
-      faults: "membership,zone-outage,partition,loss,delay,writer-crash,two-writers,node-crash,duplication")
-  }
+  static let special: [Special] =
+    [
+      // Two members that were down when a group was made, and two of its holders: a write quorum, but no read quorum.
+      Special(seed: 302132, policy: FullAndTailPolicy(), faults: nil)
+    ]
+    + [
+      // As 106878: the checker counted a coming member that had dropped its segment when the writer proposed to take the
+      // transition back, which the writer still counted by until that was decided.
+      200494, 200725, 200946, 201336,
+    ].map {
+      Special(
+        seed: $0, policy: AuroraPolicy(),
+        faults: "membership,zone-outage,partition,loss,delay,writer-crash,two-writers,node-crash,duplication")
+    }
 }

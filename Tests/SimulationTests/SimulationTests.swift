@@ -37,7 +37,7 @@ import Testing
   func special(_ run: RegressionSeeds.Special) throws {
     var options = SimulationOptions(seed: run.seed)
     options.policy = run.policy
-    options.faults = try #require(FaultClass.parse(run.faults))
+    if let faults = run.faults { options.faults = try #require(FaultClass.parse(faults)) }
     let report = Simulation.run(options)
     #expect(report.passed, "\(report.explanation)")
   }

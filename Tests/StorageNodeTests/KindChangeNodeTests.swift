@@ -47,6 +47,63 @@ import Testing
     }
   }
 
+  @Test("a fold that was planned for a tail segment takes nothing from the full one that it becomes", arguments: 0..<16)
+  func foldsOfTheOtherKind(jobs: Int) throws {
+    var g = DeterministicGenerator(seed: 12)
+    let c = try TestCluster(4, kinds: [.full, .full, .tail, .tail]) { $0.chunkSize = 16 << 10 }
+    c.create()
+    var log = TestLog()
+    func write(_ count: Int) {
+      let from = log.last
+      for _ in 0..<count { log.random(pages: 24, using: &g) }
+      for k in 0..<4 { c.give(.append(vdl: from, minReadPoint: from, log.batch(after: from)), c.header(), to: k) }
+    }
+    for _ in 0..<6 {
+      write(200)
+      c.settle()
+      c.pass(milliseconds: 50)
+    }
+    write(1200)
+    c.settle()
+    // Node 2 may give up much, and is somewhere on the way when it becomes a full one.
+    for k in 0..<4 { c.give(.advance(vdl: log.last, minReadPoint: log.last), c.header(), to: k) }
+    for k in [0, 1, 3] {
+      c.nodes[k].machine.tick(now: c.now, into: &c.wire)
+      c.runJobs(k)
+      c.deliver()
+    }
+    c.now = c.now.advanced(byMilliseconds: 20)
+    for k in 0..<2 { c.nodes[k].machine.tick(now: c.now, into: &c.wire) }
+    c.deliver()
+    c.nodes[2].machine.tick(now: c.now, into: &c.wire)
+    for _ in 0..<jobs {
+      guard let job = c.nodes[2].nextJob(.background, now: c.now) else { break }
+      let error = c.nodes[2].backend.perform(job)
+      c.nodes[2].machine.complete(job, error: error, now: c.now, into: &c.wire)
+    }
+    let job = c.nodes[2].nextJob(.background, now: c.now)
+    var members = c.members
+    members[2].kind = .full
+    let new = c.group(epoch: 2, members: members)
+    for k in 0..<4 { c.give(.configure(new), c.header(), to: k) }
+    if let job {
+      let error = c.nodes[2].backend.perform(job)
+      c.nodes[2].machine.complete(job, error: error, now: c.now, into: &c.wire)
+    }
+    c.settle()
+    c.pass(milliseconds: 100)
+    c.give(.configure(new), c.header(membership: 2), to: 2)
+    c.pass(milliseconds: 500)
+    #expect(c.scl(2) == log.last.value)
+    try c.checkChains()
+    for page in 0..<UInt64(24) {
+      let expected = try log.page(page, at: log.last)
+      #expect(
+        c.read(2, testPage(page), at: log.last, requiredSCL: log.last, membership: 2)
+          == .page(expected.0, expected.1), "page \(page)")
+    }
+  }
+
   @Test("an index and a record of one chunk rot: nothing wrong is served, and peers send what is lost")
   func indexAndRecordRot() throws {
     for seed in UInt64(1)...12 {

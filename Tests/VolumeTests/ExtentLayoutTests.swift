@@ -31,11 +31,13 @@ struct ExtentLayoutTests {
   func smallFiles() throws {
     var catalog = VolumeCatalog(pageSize: 8192, extentPages: 1024, groupPages: 1_310_720, firstExtentPages: 8)
     for object in 0..<UInt64(450_000) {
-      let entry = try #require(catalog.plan(PageID(object: ObjectID(object + 2), index: 0), groupCount: 3))
+      let planned = catalog.plan(PageID(object: ObjectID(object + 2), index: 0), groupCount: 3)
+      let entry = try #require(planned)
       catalog.makeLive(entry)
     }
     // Big extents find room beside small ones.
-    let big = try #require(catalog.plan(PageID(object: ObjectID(1), index: 5000), groupCount: 3))
+    let planned = catalog.plan(PageID(object: ObjectID(1), index: 5000), groupCount: 3)
+    let big = try #require(planned)
     catalog.makeLive(big)
     #expect(catalog.checkInvariants() == [])
     var superblock: [UInt8] = []

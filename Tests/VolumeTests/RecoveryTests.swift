@@ -293,6 +293,18 @@ struct RecoveryTests {
     #expect(cluster.nodes[2].segments[0] != nil)
   }
 
+  @Test("two holders and two members that were down when the group was made are enough")
+  func missedCreationOfHalf() throws {
+    let cluster = try SmallCluster(policy: AuroraPolicy())
+    cluster.fill([4, 4, 0, 0, 4, 4])
+    for i in [2, 3] { cluster.nodes[i].segments[0] = nil }
+    for i in [4, 5] { cluster.nodes[i].isUp = false }
+    let box = cluster.recovery(2)
+    cluster.run(box, milliseconds: 2000)
+    #expect(box.outcome?.vdl == LSN(4), "\(box.progress)")
+    for i in 0..<4 { #expect(cluster.nodes[i].scl(0) == LSN(4)) }
+  }
+
   @Test("every group below the geometry must be known")
   func waitsForGroups() throws {
     let cluster = try SmallCluster(policy: AuroraPolicy(), groups: 3)
