@@ -118,12 +118,20 @@ public final class Volume: MessageReceiver {
   ///
   /// - Parameters:
   ///   - options: only `policy`, `cacheBytes` and `repair` are used; the shape is the volume's own.
+  ///   - lost: nodes whose disks are gone for good and never come back. Needed only after the loss of a zone and one copy
+  ///     more, where no write quorum is left: with that word the volume goes on with the three copies that are. Said of a
+  ///     node that is not lost, it can lose what was committed there.
   /// - Throws: `.notFound` where there is no volume, `.unavailable` where no read quorum answered in time (the error
   ///   says which group waits for which nodes), `.fenced` where somebody else opened it meanwhile.
   public static func open(
-    on fleet: StorageFleet, options: VolumeOptions = VolumeOptions(), timeoutMilliseconds: UInt64 = 30_000
+    on fleet: StorageFleet, options: VolumeOptions = VolumeOptions(), lost: [NodeID] = [],
+    timeoutMilliseconds: UInt64 = 30_000
   ) throws(VolumeError) -> Volume {
     let deadline = SystemClock.now.advanced(byMilliseconds: timeoutMilliseconds)
+    for node in lost where fleet.host(node) != nil {
+      throw VolumeError(
+        .invalidArgument, operation: "open", detail: "\(node) is said to be lost for good, but it runs; stop it first")
+    }
     var metadata: VolumeMetadata
     var epoch: VolumeEpoch
     while true {
@@ -153,7 +161,9 @@ public final class Volume: MessageReceiver {
     let opening = VolumeOpening(
       VolumeRecovery(
         volume: fleet.volume, epoch: epoch, instance: instance, nodes: fleet.topology.map(\.node),
-        allocationLimit: metadata.allocationLimit, now: SystemClock.now), transport: fleet.transport)
+        allocationLimit: metadata.allocationLimit,
+        rebuild: lost.isEmpty ? nil : VolumeRecovery.Rebuild(lost: lost, policy: options.policy),
+        now: SystemClock.now), transport: fleet.transport)
     let opened = try opening.run(as: instance, timeoutMilliseconds: timeoutMilliseconds)
     metadata.epoch = epoch
     return try Volume(

@@ -10,7 +10,9 @@ struct RebuildTests {
   static func lost(_ nodes: [UInt32], _ policy: any ReplicationPolicy = AuroraPolicy()) -> VolumeRecovery.Rebuild {
     VolumeRecovery.Rebuild(lost: nodes.map { NodeID($0) }, policy: policy)
   }
-  /// Nodes 2 and 5 are zone c; 1 is in zone b. Record 6 was acknowledged on 1, 2, 5 and 0: only 0 is left of those.
+  /// Nodes 2 and 5 are zone c; 1 is in zone b.
+  ///
+  /// Record 6 was acknowledged on 1, 2, 5 and 0: only 0 is left of those.
   static func cluster(_ policy: any ReplicationPolicy = AuroraPolicy()) throws -> SmallCluster {
     let cluster = try SmallCluster(policy: policy)
     cluster.fill([6, 6, 6, 2, 4, 6])
@@ -74,7 +76,9 @@ struct RebuildTests {
     #expect(box.outcome?.groups[0].configuration.members.count == 6)
   }
 
-  @Test("interrupted at any message, the next attempt finds the same end of the log", arguments: ["aurora", "full-and-tail"])
+  @Test(
+    "interrupted at any message, the next attempt finds the same end of the log",
+    arguments: ["aurora", "full-and-tail"])
   func interrupted(name: String) throws {
     let policy = try #require(BuiltInPolicies.named(name))
     var opened = 0
