@@ -152,7 +152,8 @@ extension Simulation {
   private func loseDisk() -> Bool {
     let i = faultChance.index(nodes.count)
     let node = nodes[i]
-    guard !node.isLost, !fleet[node.id].hasRot else { return false }
+    // A creation that loses its only copy is begun again by its caller (FaultModel.md): not simulated.
+    guard metadata.isCreated, !node.isLost, !fleet[node.id].hasRot else { return false }
     for group in recentConfigurations where group.index(of: node.id) != nil {
       let rotten = nodes.filter { fleet[$0.id].hasRot }.map(\.id)
       var left = fleet.existing(group)

@@ -119,7 +119,13 @@ package struct JournalState: Hashable, Sendable {
       departures.removeAll { $0.group == new.group }
     case .truncation(let list): truncation = list
     case .retention(let new): retention = new
-    case .segment(let facts): replace(&segments, facts, by: \.group)
+    case .segment(var facts):
+      // While a chunk's retirement is on its way to the disk, the node goes on with the gcPoint before it, and facts that it
+      // states then come after the retirement: what is gone stays gone. (Found by seed 7804.)
+      if let before = segments.first(where: { $0.group == facts.group }) {
+        facts.gcPoint = max(facts.gcPoint, before.gcPoint)
+      }
+      replace(&segments, facts, by: \.group)
     case .segmentRemoved(let group, let configuration):
       segments.removeAll { $0.group == group }
       configurations.removeAll { $0.group == group }
