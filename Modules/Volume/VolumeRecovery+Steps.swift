@@ -75,7 +75,9 @@ extension VolumeRecovery {
     } else if status.truncationEpoch > groups[id].answers[known].truncation.epoch {
       send(.prepare, to: node, group: id, into: &out)
     } else {
-      groups[id].completeness[known] = max(groups[id].completeness[known], clip(status.scl, under: found))
+      let before = groups[id].completeness[known]
+      groups[id].completeness[known] = max(before, clip(status.scl, under: found))
+      if groups[id].completeness[known] > before { ticksStalled = 0 }
     }
     refresh(id)
   }
@@ -148,6 +150,7 @@ extension VolumeRecovery {
 
   private mutating func enter(_ next: Phase) {
     phase = next
+    ticksStalled = 0
     recount()
   }
 
@@ -156,6 +159,17 @@ extension VolumeRecovery {
     chain = nil
     for id in groups.indices { groups[id].successor = nil }
     enter(.preparing)
+  }
+
+  /// Forgets the answers and asks for them again (R6): promises stand, and what was held then is held now.
+  mutating func sampleAgain(into out: inout [Outgoing]) {
+    for id in groups.indices {
+      groups[id].answers.removeAll()
+      groups[id].completeness.removeAll()
+    }
+    ticksReady = 0
+    backToPreparing()
+    for id in 0..<geometry { ask(id, into: &out) }
   }
 
   /// Whether no more answers are worth waiting for: all members have answered, or a few ticks have passed.

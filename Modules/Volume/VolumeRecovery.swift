@@ -21,7 +21,9 @@ public import BorealisWire
 ///   A found one that may not be decided, or that is a transition, is proposed again with this epoch as ballot.
 /// - R5: nothing is concluded from silence: with less than a read quorum it waits, and says for whom.
 ///
-/// - R6: copies are given up only where somebody has said that their disks are gone for good, and everybody else has
+/// - R6: while repairing gets nowhere, sampling begins again: a node that has fallen silent since may have been the only
+///   one with the end of the log. What all others lack was never acknowledged, as they are a read quorum.
+/// - R7: copies are given up only where somebody has said that their disks are gone for good, and everybody else has
 ///   answered; see `VolumeRecovery+Rebuild`.
 ///
 /// Every request is repeated until answered, and every message is idempotent. A node that has lost its disk must not come
@@ -52,6 +54,8 @@ public struct VolumeRecovery: ~Copyable, Sendable {
   ///
   /// The rule in force alone is safe, since the transition's hydration begins anew; the wait spares that where all are up.
   static let patienceTicks = 200
+  /// Ticks without progress in repairing after which nodes are asked again what they hold.
+  static let stallTicks = 400
 
   let volume: VolumeID
   let epoch: VolumeEpoch
@@ -76,6 +80,8 @@ public struct VolumeRecovery: ~Copyable, Sendable {
   var chain: RecoveredChain?
   /// Ticks since read quorums were complete.
   var ticksReady = 0
+  /// Ticks in the phase `repairing` without any progress.
+  var ticksStalled = 0
   /// Ticks in the phase `truncating`.
   var ticksTruncating = 0
   var nextResend: Instant
@@ -161,7 +167,10 @@ public struct VolumeRecovery: ~Copyable, Sendable {
   /// Repeats what was not answered; call every 5 ms or so.
   public mutating func tick(now: Instant, into out: inout [Outgoing]) {
     switch phase {
-    case .learning, .repairing: break
+    case .learning: break
+    case .repairing:
+      ticksStalled += 1
+      if ticksStalled >= VolumeRecovery.stallTicks { sampleAgain(into: &out) }
     case .preparing: if isEveryGroupReady { ticksReady += 1 }
     case .truncating:
       ticksTruncating += 1

@@ -145,6 +145,21 @@ struct RecoveryTests {
     #expect(opened.groups[0].scls.count { $0 == LSN(8) } >= 4)
   }
 
+  @Test("a node that alone has the end of the log answers, and dies: the volume opens without it")
+  func lastOneDies() throws {
+    let cluster = try SmallCluster(policy: AuroraPolicy())
+    cluster.fill([4, 4, 4, 4, 2, 8])
+    let box = cluster.recovery(2)
+    cluster.run(box, until: .repairing)
+    #expect(box.phase == .repairing)
+    cluster.network.removeAll()
+    cluster.nodes[5].isUp = false
+    cluster.run(box, milliseconds: 4000)
+    let opened = try #require(box.outcome, "\(box.progress)")
+    #expect(opened.vdl == LSN(4))
+    #expect(opened.truncation.isVoid(LSN(8)))
+  }
+
   @Test("§5.6: the straggler that holds a superseded list gets the later one, and voids nothing that was kept")
   func straggler() throws {
     let cluster = try SmallCluster(policy: AuroraPolicy())
