@@ -14,25 +14,24 @@ struct TreeModelTests {
     tree.transaction.write(PageID(object: TreeStore.object, index: 0), at: 0, tree.edited.encoded())
     _ = try tree.commit(space)
     var model: [[UInt8]: [UInt8]] = [:]
-    var keys: [[UInt8]] = []
     var levels = 0
     for round in 0..<8 {
       let isGrowing = round % 2 == 0
       for _ in 0..<1500 {
-        if g.chance(isGrowing ? 9 : 1, in: 10) {
-          // Few different beginnings, so that separators are long.
-          var key = TreeKey.prefix(g.below(3), .entry, capacity: 300)
-          key += [UInt8](repeating: UInt8(g.below(3)), count: 100 + g.index(100))
-          TreeKey.append(g.next(), to: &key)
-          let value = (0..<g.index(100)).map { UInt8($0) }
-          model[key] = value
-          keys.append(key)
-          try tree.insert(key, value)
-        } else if !keys.isEmpty {
-          keys.swapAt(g.index(keys.count), keys.count - 1)
-          let key = keys.removeLast()
-          model[key] = nil
-          try tree.remove(key)
+        // Whole stretches go at once, so that pages become empty beside full ones, and are filled again in between.
+        let first = g.below(TreeModelTests.keys)
+        let isRemoval = g.chance(isGrowing ? 1 : 9, in: 20)
+        for number in first..<(first + (isRemoval ? 1 + g.below(60) : 1 + g.below(4))) {
+          let key = TreeModelTests.key(number)
+          if isRemoval {
+            guard model.removeValue(forKey: key) != nil else { continue }
+            try tree.remove(key)
+          } else if model[key] == nil {
+            let value = (0..<g.index(100)).map { UInt8($0) }
+            model[key] = value
+            try tree.insert(key, value)
+          }
+          if g.chance(1, in: 2) { #expect(try tree.value(of: key).map { Array($0) } == model[key]) }
         }
         if tree.hasChanges { _ = try tree.commit(space) }
         levels = max(levels, tree.superblock.level)
@@ -48,6 +47,16 @@ struct TreeModelTests {
     #expect(tree.superblock.level == 0)
     #expect(tree.superblock.freeCount + 2 == tree.superblock.pageCount)
     #expect(levels >= 3)
+  }
+
+  private static let keys: UInt64 = 12_000
+  /// Long keys with few different beginnings, so that separators are long and branches have few children.
+  private static func key(_ number: UInt64) -> [UInt8] {
+    var key = TreeKey.prefix(number / 4000, .entry, capacity: 300)
+    key += [UInt8](repeating: UInt8(number / 2000), count: 180)
+    TreeKey.append(number, to: &key)
+    key += [UInt8](repeating: 7, count: Int(number % 60))
+    return key
   }
 
   private func expectEqual(_ tree: inout TreeStore, _ model: [[UInt8]: [UInt8]]) throws {
