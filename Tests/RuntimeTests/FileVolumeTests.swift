@@ -96,9 +96,7 @@ extension FileVolumeTests {
     #expect(refusal?.code == .unavailable)
     let wrong = #expect(throws: VolumeError.self) { try Volume.open(on: fleet, lost: [NodeID(0)]) }
     #expect(wrong?.code == .invalidArgument)
-    var options = VolumeOptions()
-    options.repair?.downAfter = 1_000_000_000
-    let again = try Volume.open(on: fleet, options: options, lost: lost.map(\.node))
+    let again = try Volume.open(on: fleet, options: RepairTests.options(zoneLostAfter: 3000), lost: lost.map(\.node))
     for i in 0..<100 { #expect(try again.bytes(page(UInt64(i)))[0] == UInt8(i + 1)) }
     try again.waitUntilDurable(try again.write { $0.write(page(200), at: 0, [7]) })
     #expect(again.configurations[0].rule.members.count == 4)
@@ -106,9 +104,9 @@ extension FileVolumeTests {
       try again.waitUntilDurable(try again.write { $0.write(page(201), at: 0, [8]) })
       let configuration = again.configurations[0]
       return configuration.pending == nil && configuration.rule.members.count == 6
+        && lost.allSatisfy { configuration.index(of: $0.node) == nil }
     }
     #expect(healed, "\(again.configurations[0])")
-    #expect(lost.allSatisfy { again.configurations[0].index(of: $0.node) == nil })
   }
 }
 
