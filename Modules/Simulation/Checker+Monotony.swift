@@ -107,7 +107,15 @@ struct MonotonyChecker {
     _ verdicts: inout Verdicts
   ) {
     let truth = fleet[node]
-    let before = truth[group]
+    if !truth[group].exists {
+      // It had dropped what it promised with, rightly (`absent` has judged that), and was making a new one when it crashed.
+      fleet.update(node, group) { segment in
+        let ever = segment.highestEver
+        segment = SegmentTruth()
+        segment.highestEver = ever
+      }
+    }
+    let before = fleet[node][group]
     let scl = status.scl
     let truncation = status.truncationEpoch
     if !truth.hasRot {

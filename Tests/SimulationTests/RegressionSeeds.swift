@@ -22,6 +22,7 @@ enum RegressionSeeds {
     523, 1489, 1043, 1390, 1183, 1444, 1199, 4229, 9317, 9501,
     188, 5,  // No room for repair in full logs.
     4046, 7873,  // PGMRPL began anew with the epoch: a full log could not drain while the volume was being opened.
+    10067,  // The checker: a segment that was dropped, and was being made anew at a crash, owes nothing.
     7804,  // Facts stated while a chunk was being retired took gcPoint back.
     18486,  // A catch-up from a node that is gone kept gossip from its turn.
     15614,  // The only node with the end of the log answered an opening and died.
