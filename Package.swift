@@ -39,7 +39,7 @@ let package = Package(
       name: "BorealisRuntime",
       dependencies: [
         "BorealisCore", "BorealisWire", "BorealisStorageBackend", "BorealisReplicationPolicy",
-        "BorealisTransport", "BorealisCoordinator", "BorealisStorageNode", "BorealisVolume",
+        "BorealisTransport", "BorealisCoordinator", "BorealisStorageNode", "BorealisVolume", "CBorealisSystem",
       ], path: "Modules/Runtime"),
     .target(
       name: "BorealisFileSystem", dependencies: ["BorealisCore", "BorealisVolume", "BorealisRuntime"],
@@ -103,8 +103,10 @@ let package = Package(
       name: "VolumeTests",
       dependencies: ["BorealisCore", "BorealisWire", "BorealisReplicationPolicy", "BorealisVolume"],
       path: "Tests/VolumeTests"),
+    .target(name: "CBorealisAllocationCounter", path: "Tests/AllocationCounter"),
     .testTarget(
-      name: "RuntimeTests", dependencies: ["Borealis", "BorealisRuntime", "BorealisWire"],
+      name: "RuntimeTests",
+      dependencies: ["Borealis", "BorealisRuntime", "BorealisWire", "CBorealisAllocationCounter"],
       path: "Tests/RuntimeTests"),
     .testTarget(
       name: "FileSystemTests",

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -139,5 +140,14 @@ uint64_t borealis_resident_bytes(void) {
   return n == 2 ? (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 #else
   return 0;
+#endif
+}
+
+int borealis_schedule_as_batch(void) {
+#ifdef __linux__
+  struct sched_param parameters = {.sched_priority = 0};
+  return pthread_setschedparam(pthread_self(), SCHED_BATCH, &parameters);
+#else
+  return ENOTSUP;
 #endif
 }

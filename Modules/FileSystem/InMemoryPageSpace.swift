@@ -6,13 +6,13 @@ import Synchronization
 ///
 /// Each mini-transaction has one LSN, counted from 1.
 public final class InMemoryPageSpace: WritablePageSpace {
-  private struct Step: Sendable {
+  fileprivate struct Step: Sendable {
     var page: PageID
     var offset: Int
     /// Nil: a discard.
     var bytes: [UInt8]?
   }
-  private struct State: Sendable {
+  fileprivate struct State: Sendable {
     var pages: [PageID: (bytes: [UInt8], lsn: LSN)] = [:]
     var history: [[Step]] = []
     var failure: VolumeError?
@@ -22,7 +22,7 @@ public final class InMemoryPageSpace: WritablePageSpace {
 
   /// Bytes of a page.
   public let pageSize: Int
-  private let state = Mutex(State())
+  fileprivate let state = Mutex(State())
 
   /// No pages yet.
   public init(pageSize: Int = 8192) { self.pageSize = pageSize }
@@ -123,4 +123,11 @@ public final class InMemoryPageSpace: WritablePageSpace {
   }
   /// Nothing to wait for.
   public func waitUntilDurable(_ lsn: LSN) throws(VolumeError) {}
+}
+
+extension InMemoryPageSpace {
+  /// The pages that each mini-transaction after `lsn` wrote or discarded, one for each record.
+  public func changes(after lsn: LSN) -> [[PageID]] {
+    state.withLock { state in state.history.dropFirst(Int(clamping: lsn.value)).map { $0.map(\.page) } }
+  }
 }

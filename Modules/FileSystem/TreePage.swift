@@ -167,6 +167,12 @@ struct TreePage: Sendable, Equatable {
     count -= 1
     if start == heapStart { heapStart = start + size } else { garbage += size }
   }
+  /// Of a branch: makes the first key empty, as it must be: what lies below may be lower than any key that was there.
+  mutating func clearFirstKey() {
+    let value = Array(value(0))
+    remove(at: 0)
+    insert(at: 0, [], value)
+  }
   /// Overwrites a value by one of the same length.
   mutating func setValue(at i: Int, _ value: [UInt8]) {
     let range = valueRange(i)
@@ -234,6 +240,9 @@ struct TreePage: Sendable, Equatable {
         throw DecodeError(.invalidField, "tree.cell", offset: at)
       }
       guard kind == .branch || keySize >= TreeKey.prefixSize else {
+        throw DecodeError(.invalidField, "tree.key", offset: at)
+      }
+      guard kind == .leaf || (i == 0) == (keySize == 0) else {
         throw DecodeError(.invalidField, "tree.key", offset: at)
       }
       if i > 0 {

@@ -109,10 +109,12 @@ extension TreeStore {
     } else {
       right.insert(at: at - cut, key, value)
     }
-    put(left)
-    put(right)
     let separator =
       page.isLeaf ? TreeStore.separator(left.key(left.count - 1), right.key(0)) : Array(right.key(0))
+    if !page.isLeaf { right.clearFirstKey() }
+    // Where keys only grow, nothing of the full page moves.
+    if left != page { put(left) }
+    put(right)
     try insertChild(right.index, separator, above: left, path: path)
   }
   private mutating func insertChild(
@@ -200,6 +202,7 @@ extension TreeStore {
   private mutating func removeChild(_ cell: Int, of parent: TreePage, path: [Step]) throws(FileSystemError) {
     let (used, count) = edit(parent) { page in
       page.remove(at: cell)
+      if cell == 0, page.count > 0 { page.clearFirstKey() }
       return (page.used, page.count)
     }
     try shrink(parent.index, level: parent.level, used: used, count: count, path: path.dropLast())

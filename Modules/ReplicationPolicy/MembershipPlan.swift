@@ -82,6 +82,35 @@ extension ReplicationPolicy {
     return try begin(next, active: active, target: target, by: epoch, step: "zone returned")
   }
 
+  /// The configuration in which an opener goes on without a zone of whose old rule only a read quorum is left.
+  ///
+  /// Not a transition: the old rule's write quorum cannot be had any more. It is for an opener alone, who was told that
+  /// the copies are gone for good: `VolumeRecovery+Rebuild`.
+  /// - Throws: `.notMember` where the group has no member there, `.unsupported` where the policy has no rule for it.
+  public func givingUp(
+    _ zone: ZoneID, in current: GroupConfiguration, by epoch: VolumeEpoch
+  ) throws(ReplicationPolicyError) -> GroupConfiguration {
+    let members = current.rule.members
+    let lost = members.filter(current.members) { $0.zone == zone }
+    guard !lost.isEmpty else {
+      throw ReplicationPolicyError(.notMember, zone: zone, detail: "no member in zone \(zone)")
+    }
+    let kept = members.subtracting(lost)
+    guard zoneLostRule(for: kept, of: current.members) != nil else {
+      throw ReplicationPolicyError(
+        .unsupported, step: "zone \(zone) given up", detail: "policy \(name) has no rule for \(kept.count) copies")
+    }
+    var next = try current.following(by: epoch)
+    next.pending = nil
+    next.hydrationTarget = .zero
+    next.keepOnly(kept)
+    guard let rule = zoneLostRule(for: .first(next.members.count), of: next.members) else {
+      throw ReplicationPolicyError(.unsupported, step: "zone \(zone) given up")
+    }
+    next.rule = rule
+    return next
+  }
+
   /// The rule over `active`: the full one where all copies are there, else the one for a lost zone.
   func ruleInForce(for active: MemberSet, of members: [SegmentMember]) -> QuorumRule? {
     active.count == copies ? rule(for: active, of: members) : zoneLostRule(for: active, of: members)

@@ -13,19 +13,19 @@ final class CommitWaiters: Sendable {
   }
   final class Blocked: Sendable {
     let signal = ThreadSignal()
-    let outcome = Mutex<Outcome?>(nil)
+    let outcome = Guarded<Outcome?>(nil)
   }
-  private enum Caller {
+  private enum Caller: Sendable {
     case thread(Blocked)
     case task(CheckedContinuation<Outcome, Never>)
   }
-  private struct State {
+  private struct State: Sendable {
     var callers: [WaiterID: Caller] = [:]
     var idle: [Blocked] = []
     var next: WaiterID = 1
     var closed: VolumeError?
   }
-  private let state = Mutex(State())
+  private let state = Guarded(State())
 
   /// Blocks the calling thread until `begin`'s waiter is woken.
   ///
@@ -53,10 +53,7 @@ final class CommitWaiters: Sendable {
       throw error
     }
     blocked.signal.wait()
-    let outcome = blocked.outcome.withLock { outcome in
-      defer { outcome = nil }
-      return outcome
-    }
+    let outcome = blocked.outcome.withLock { $0.take() }
     state.withLock { $0.idle.append(blocked) }
     if case .failed(let error) = outcome { throw error }
   }
@@ -84,6 +81,12 @@ final class CommitWaiters: Sendable {
   func finish(_ id: WaiterID, _ outcome: Outcome) {
     guard let caller = state.withLock({ $0.callers.removeValue(forKey: id) }) else { return }
     finish(caller, outcome)
+  }
+
+  /// Ends several waits.
+  func finish(_ ids: [WaiterID], _ outcome: Outcome) {
+    let callers = state.withLock { state in ids.compactMap { state.callers.removeValue(forKey: $0) } }
+    for caller in callers { finish(caller, outcome) }
   }
 
   /// Fails every caller, now and later.

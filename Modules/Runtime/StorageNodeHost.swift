@@ -12,11 +12,15 @@ import Synchronization
 public final class StorageNodeHost: MessageReceiver {
   /// The node.
   public let id: NodeID
-  private let node: Mutex<StorageNode>
+  private let node: Guarded<StorageNode>
   private let backend: any StorageBackend
   private let transport: any Transport
   private let logSignal = ThreadSignal()
   private let backgroundSignal = ThreadSignal()
+  // Set in `receive`, taken in `endOfBurst` on the same thread, so that a wake-up is given by the one or by another
+  // thread that came in between.
+  private let wantsLog = Atomic<Bool>(false)
+  private let wantsBackground = Atomic<Bool>(false)
   private let isRunning = Atomic<Bool>(true)
   private let threads = Mutex<[WorkerThread]>([])
   private let tickMilliseconds: UInt64
@@ -32,7 +36,7 @@ public final class StorageNodeHost: MessageReceiver {
     self.backend = backend
     self.transport = transport
     self.tickMilliseconds = tickMilliseconds
-    node = Mutex(
+    node = Guarded(
       try StorageNode(id: id, volume: volume, backend: backend, configuration: configuration, now: SystemClock.now))
     transport.register(.node(id), self)
     threads.withLock {
@@ -48,9 +52,17 @@ public final class StorageNodeHost: MessageReceiver {
       node.receive(bytes, now: SystemClock.now, into: &out)
       return (log: node.hasLogWork, background: node.hasBackgroundWork)
     }
-    if work.log { logSignal.raise() }
-    if work.background { backgroundSignal.raise() }
+    if work.log { wantsLog.store(true, ordering: .relaxed) }
+    if work.background { wantsBackground.store(true, ordering: .relaxed) }
     send(out)
+  }
+
+  /// Wakes the threads for what was received.
+  public func endOfBurst() {
+    if wantsLog.load(ordering: .relaxed), wantsLog.exchange(false, ordering: .relaxed) { logSignal.raise() }
+    if wantsBackground.load(ordering: .relaxed), wantsBackground.exchange(false, ordering: .relaxed) {
+      backgroundSignal.raise()
+    }
   }
 
   /// Where the node's segment of `group` stands; nil where it holds none.
@@ -76,10 +88,11 @@ public final class StorageNodeHost: MessageReceiver {
   }
 
   private func send(_ out: [Outgoing]) {
-    for message in out { transport.send(message.bytes, to: message.to) }
+    if !out.isEmpty { transport.send(out) }
   }
 
   private func runLog() {
+    WorkerThread.letOthersFinish()
     while isRunning.load(ordering: .acquiring) {
       if !step(.log) { logSignal.wait() }
     }
@@ -100,7 +113,7 @@ public final class StorageNodeHost: MessageReceiver {
         send(out)
       }
       if !step(.background) {
-        backgroundSignal.wait(milliseconds: max(1, nextTick.nanoseconds(since: SystemClock.now) / 1_000_000))
+        backgroundSignal.wait(until: nextTick)
       }
     }
   }

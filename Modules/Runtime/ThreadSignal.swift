@@ -1,3 +1,5 @@
+import BorealisCore
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -57,14 +59,20 @@ package final class ThreadSignal: @unchecked Sendable {
   /// Blocks until raised or until `milliseconds` have passed, then lowers; whether it was raised.
   @discardableResult
   package func wait(milliseconds: UInt64) -> Bool {
-    var deadline = timespec()
+    wait(until: SystemClock.now.advanced(byMilliseconds: milliseconds))
+  }
+
+  /// Blocks until raised or until it is `instant`, then lowers; whether it was raised.
+  @discardableResult
+  package func wait(until instant: Instant) -> Bool {
+    var nanoseconds = instant.nanoseconds
     #if canImport(Darwin)
-      clock_gettime(CLOCK_REALTIME, &deadline)
-    #else
-      clock_gettime(CLOCK_MONOTONIC, &deadline)
+      // Darwin's conditions wait by the wall clock.
+      let now = SystemClock.now.nanoseconds
+      nanoseconds = SystemClock.wallClock + (nanoseconds > now ? nanoseconds - now : 0)
     #endif
-    let nanoseconds = UInt64(deadline.tv_nsec) + milliseconds % 1000 * 1_000_000
-    deadline.tv_sec += Int(milliseconds / 1000 + nanoseconds / 1_000_000_000)
+    var deadline = timespec()
+    deadline.tv_sec = Int(nanoseconds / 1_000_000_000)
     deadline.tv_nsec = Int(nanoseconds % 1_000_000_000)
     pthread_mutex_lock(mutex)
     defer { pthread_mutex_unlock(mutex) }

@@ -25,7 +25,7 @@ public final class Volume: MessageReceiver {
   public let epoch: VolumeEpoch
   let fleet: StorageFleet
   let instance: PeerID
-  private let writer: Mutex<VolumeWriter>
+  private let writer: Guarded<VolumeWriter>
   private let reads = PendingReads()
   private let waiters = CommitWaiters()
   private let room = CommitWaiters()
@@ -33,6 +33,8 @@ public final class Volume: MessageReceiver {
   private let isClosed = Atomic<Bool>(false)
   private let isOpen = ThreadSignal()
   private let ticker = ThreadSignal()
+  /// When the machine asked for an early tick, in nanoseconds; `.max` where it did not.
+  private let timerAt = Atomic<UInt64>(.max)
   private let thread = Mutex<WorkerThread?>(nil)
   private let eventHandler = Mutex<(@Sendable (VolumeEvent) -> Void)?>(nil)
 
@@ -44,7 +46,7 @@ public final class Volume: MessageReceiver {
     self.epoch = opened.epoch
     self.fleet = fleet
     self.instance = instance
-    writer = Mutex(
+    writer = Guarded(
       VolumeWriter(opened: opened, configuration: configuration, instance: instance, now: SystemClock.now))
     fleet.transport.register(instance, self)
     thread.withLock { $0 = WorkerThread { [weak self, ticker] in Volume.runTicks(ticker) { self } } }
@@ -115,13 +117,21 @@ public final class Volume: MessageReceiver {
   /// Opens an existing volume and becomes its one writer: fences the old one, recovers (protocol §5.6), replays nothing.
   ///
   /// - Parameters:
-  ///   - options: only `policy` and `cacheBytes` are used; the shape is the volume's own.
+  ///   - options: only `policy`, `cacheBytes` and `repair` are used; the shape is the volume's own.
+  ///   - lost: nodes whose disks are gone for good and never come back. Needed only after the loss of a zone and one copy
+  ///     more, where no write quorum is left: with that word the volume goes on with the three copies that are. Said of a
+  ///     node that is not lost, it can lose what was committed there.
   /// - Throws: `.notFound` where there is no volume, `.unavailable` where no read quorum answered in time (the error
   ///   says which group waits for which nodes), `.fenced` where somebody else opened it meanwhile.
   public static func open(
-    on fleet: StorageFleet, options: VolumeOptions = VolumeOptions(), timeoutMilliseconds: UInt64 = 30_000
+    on fleet: StorageFleet, options: VolumeOptions = VolumeOptions(), lost: [NodeID] = [],
+    timeoutMilliseconds: UInt64 = 30_000
   ) throws(VolumeError) -> Volume {
     let deadline = SystemClock.now.advanced(byMilliseconds: timeoutMilliseconds)
+    for node in lost where fleet.host(node) != nil {
+      throw VolumeError(
+        .invalidArgument, operation: "open", detail: "\(node) is said to be lost for good, but it runs; stop it first")
+    }
     var metadata: VolumeMetadata
     var epoch: VolumeEpoch
     while true {
@@ -151,7 +161,9 @@ public final class Volume: MessageReceiver {
     let opening = VolumeOpening(
       VolumeRecovery(
         volume: fleet.volume, epoch: epoch, instance: instance, nodes: fleet.topology.map(\.node),
-        allocationLimit: metadata.allocationLimit, now: SystemClock.now), transport: fleet.transport)
+        allocationLimit: metadata.allocationLimit,
+        rebuild: lost.isEmpty ? nil : VolumeRecovery.Rebuild(lost: lost, policy: options.policy),
+        now: SystemClock.now), transport: fleet.transport)
     let opened = try opening.run(as: instance, timeoutMilliseconds: timeoutMilliseconds)
     metadata.epoch = epoch
     return try Volume(
@@ -165,6 +177,7 @@ public final class Volume: MessageReceiver {
     var configuration = VolumeWriterConfiguration()
     configuration.pageSize = metadata.pageSize
     configuration.extentPages = UInt64(metadata.extentPages)
+    configuration.firstExtentPages = UInt64(max(0, options.firstExtentPages))
     configuration.groupPages = UInt64(metadata.groupPages)
     configuration.cacheBytes = Int(clamping: options.cacheBytes.value)
     configuration.allocationLimit = metadata.allocationLimit
@@ -173,6 +186,7 @@ public final class Volume: MessageReceiver {
     configuration.sendWindowBytes = min(configuration.sendWindowBytes, fleet.configuration.stagedLimit / 2)
     configuration.policy = options.policy
     configuration.topology = fleet.topology
+    configuration.repair = options.repair
     return configuration
   }
 
@@ -264,19 +278,24 @@ public final class Volume: MessageReceiver {
   ///
   /// - Throws: `.fenced` with outcome `.unknown`: the next writer's recovery decides whether it is kept.
   public func waitUntilDurable(_ lsn: LSN) throws(VolumeError) {
-    try waiters.wait { id throws(VolumeError) in
-      try writer.withLock { writer throws(VolumeError) in try writer.wait(for: lsn, waiter: id) }
+    try waiters.wait { id throws(VolumeError) in try beginWait(lsn, id) }
+  }
+
+  /// Enters a waiter; true where there is nothing to wait for.
+  private func beginWait(_ lsn: LSN, _ id: WaiterID) throws(VolumeError) -> Bool {
+    var effects = VolumeEffects()
+    let now = SystemClock.now
+    let isDurable = try writer.withLock { writer throws(VolumeError) in
+      try writer.wait(for: lsn, waiter: id, now: now, into: &effects)
     }
+    perform(effects)
+    return isDurable
   }
 
   /// Suspends until everything up to `lsn` is durable on a write quorum of every group.
   public func durable(_ lsn: LSN) async throws(VolumeError) {
     try await waiters.value { id in
-      self.writer.withLock { writer in
-        do throws(VolumeError) { return .success(try writer.wait(for: lsn, waiter: id)) } catch {
-          return .failure(error)
-        }
-      }
+      do throws(VolumeError) { return .success(try self.beginWait(lsn, id)) } catch { return .failure(error) }
     }
   }
 
@@ -382,8 +401,12 @@ public final class Volume: MessageReceiver {
   }
 
   private func perform(_ effects: VolumeEffects) {
-    for message in effects.sends { fleet.transport.send(message.bytes, to: message.to) }
-    for id in effects.durable { waiters.finish(id, .durable) }
+    if !effects.sends.isEmpty { fleet.transport.send(effects.sends) }
+    if !effects.durable.isEmpty { waiters.finish(effects.durable, .durable) }
+    if let timer = effects.timer {
+      timerAt.store(timer.nanoseconds, ordering: .releasing)
+      ticker.raise()
+    }
     if !effects.reads.isEmpty { reads.complete(effects.reads) }
     if effects.isFenced {
       let error = VolumeError(.fenced, operation: "commit", outcome: .unknown)
@@ -411,10 +434,19 @@ public final class Volume: MessageReceiver {
   }
 
   private static func runTicks(_ ticker: ThreadSignal, _ volume: () -> Volume?) {
-    while true {
-      ticker.wait(milliseconds: 5)
-      guard let volume = volume(), !volume.isClosed.load(ordering: .acquiring) else { return }
-      volume.tick()
+    var next = SystemClock.now
+    // The volume is held only while it is looked at: nobody else holding it ends the thread.
+    while let instant = volume()?.tickIfDue(&next) { ticker.wait(until: instant) }
+  }
+
+  /// Ticks when it is time to; when to look again, nil once closed.
+  private func tickIfDue(_ next: inout Instant) -> Instant? {
+    if isClosed.load(ordering: .acquiring) { return nil }
+    if SystemClock.now.nanoseconds >= min(next.nanoseconds, timerAt.load(ordering: .acquiring)) {
+      timerAt.store(.max, ordering: .releasing)
+      tick()
+      next = SystemClock.now.advanced(byMilliseconds: 5)
     }
+    return Instant(nanoseconds: min(next.nanoseconds, timerAt.load(ordering: .acquiring)))
   }
 }

@@ -124,7 +124,7 @@ public final class VolumeReaderInstance: MessageReceiver {
       body(&reader, &effects)
       return before != (reader.appliedVDL, reader.isAttached)
     }
-    for message in effects.sends { fleet.transport.send(message.bytes, to: message.to) }
+    if !effects.sends.isEmpty { fleet.transport.send(effects.sends) }
     if !effects.reads.isEmpty { reads.complete(effects.reads) }
     if advanced { changed.raise() }
   }

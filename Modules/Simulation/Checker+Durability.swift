@@ -16,7 +16,13 @@ struct DurabilityChecker {
 
   /// A writer's VDL advanced: a promise.
   ///
-  /// `configurations` are the writer's.
+  /// `configurations` are the writer's. The promise rests on the rule in force: by that alone an opener reads in a
+  /// transition, and by it too after a handover. So a write quorum of it must hold the record now. The coming rule must
+  /// have been *met* (M2), but a member that only it names may have dropped its segment since: the writer still counts by
+  /// both rules between proposing to take a transition back and seeing that decided, and such a member goes at the former.
+  /// Nothing rests on it then, because a transition that is taken back is never resumed without hydrating anew. Where the
+  /// coming rule begins to matter, at the handover, `QuorumChecker` wants a write quorum of it that holds everything
+  /// announced so far, dropped segments not counted.
   mutating func advanced(
     epoch: VolumeEpoch, to vdl: LSN, configurations: [GroupConfiguration], ledger: RecordLedger, fleet: FleetTruth,
     _ verdicts: inout Verdicts
@@ -33,10 +39,15 @@ struct DurabilityChecker {
       // What is older than a transition may be on a write quorum of the old rule only, until hydration is over.
       let needsPending = tail > configuration.hydrationTarget
       verdicts.require(
-        configuration.rule.isWriteQuorum(holders)
-          && (!needsPending || configuration.pending?.isWriteQuorum(holders) ?? true), .i1,
+        configuration.rule.isWriteQuorum(holders), .i1,
         "VDL \(vdl) of epoch \(epoch) is announced, but of \(configuration.group) (record \(tail)) only \(holders) hold it"
           + " durably; \(configuration.rule)")
+      guard needsPending, let pending = configuration.pending else { continue }
+      let former = fleet.formerHolders(configuration, of: tail)
+      verdicts.require(
+        pending.isWriteQuorum(former), .i1,
+        "VDL \(vdl) of epoch \(epoch) is announced, but of \(configuration.group) (record \(tail)) only \(former) ever"
+          + " held it durably; pending \(pending)")
     }
     if epoch < opening.epoch, vdl > opening.vdl {
       verdicts.report(

@@ -39,7 +39,11 @@ struct MonotonyChecker {
     fleet.update(node, group) { segment in
       let hasSameList = status.truncationEpoch == segment.truncationEpoch
       // A new segment holds nothing of what an earlier one held.
-      if !segment.exists || (hasSameList && status.scl < segment.scl && wasReleased()) { segment = SegmentTruth() }
+      if !segment.exists || (hasSameList && status.scl < segment.scl && wasReleased()) {
+        let ever = segment.highestEver
+        segment = SegmentTruth()
+        segment.highestEver = ever
+      }
       if status.truncationEpoch < segment.truncationEpoch {
         verdicts.require(
           hasRot, .i2,
@@ -54,6 +58,7 @@ struct MonotonyChecker {
       segment.scl = status.scl
       segment.truncationEpoch = status.truncationEpoch
       segment.highest = max(segment.highest, status.scl)
+      segment.highestEver = max(segment.highestEver, status.scl)
     }
   }
 

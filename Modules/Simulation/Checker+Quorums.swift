@@ -9,8 +9,11 @@ struct QuorumChecker {
   /// One more than the highest group that was seen.
   private(set) var groups = 0
 
-  /// Somebody proposes or holds a configuration.
-  mutating func seen(_ configuration: GroupConfiguration, fleet: FleetTruth, _ verdicts: inout Verdicts) {
+  /// Somebody proposes or holds a configuration; `tail` is the last record of its group that any writer announced as
+  /// durable.
+  mutating func seen(
+    _ configuration: GroupConfiguration, tail: LSN, fleet: FleetTruth, _ verdicts: inout Verdicts
+  ) {
     // Nearly always the same few again and again.
     for other in known.reversed() where other == configuration { return }
     let group = known.filter { $0.group == configuration.group }
@@ -28,7 +31,7 @@ struct QuorumChecker {
     let before = group.filter { $0.epoch.next == configuration.epoch && $0.proposedBy <= configuration.proposedBy }
     if let old = before.max(by: { $1.supersedes($0) }) {
       check(old, configuration, &verdicts)
-      checkHydration(from: old, to: configuration, fleet: fleet, &verdicts)
+      checkHydration(from: old, to: configuration, tail: tail, fleet: fleet, &verdicts)
     }
     known.append(configuration)
     groups = max(groups, Int(configuration.group.value) + 1)
@@ -61,23 +64,24 @@ struct QuorumChecker {
     }
   }
 
-  /// When a transition ends with the pending rule, a write quorum of it must hold what the old quorum held.
+  /// When the pending rule comes into force (normally by a handover), a write quorum of it must hold all that was ever
+  /// announced as durable, in segments that are there now.
   private func checkHydration(
-    from old: GroupConfiguration, to new: GroupConfiguration, fleet: FleetTruth, _ verdicts: inout Verdicts
+    from old: GroupConfiguration, to new: GroupConfiguration, tail: LSN, fleet: FleetTruth, _ verdicts: inout Verdicts
   ) {
-    guard let pending = old.pending, new.pending == nil, new.rule != old.rule || new.members != old.members else {
-      return
-    }
+    guard let pending = old.pending, old.hydrationTarget < .max,
+      new.pending == nil ? new.rule != old.rule || new.members != old.members : new.hydrationTarget == .max
+    else { return }
     // Backing out keeps exactly the members of the old rule; committing those of the pending one.
     func named(_ rule: QuorumRule, _ c: GroupConfiguration) -> [NodeID] {
       let set = rule.write.joined().reduce(into: MemberSet()) { $0.formUnion($1.members) }
       return c.members.indices.filter { set.contains(MemberSet(member: $0)) }.map { c.members[$0].node }.sorted()
     }
     guard named(new.rule, new) == named(pending, old), named(new.rule, new) != named(old.rule, old) else { return }
-    let holders = fleet.holders(new, of: old.hydrationTarget)
+    let holders = fleet.holders(new, of: max(tail, old.hydrationTarget))
     verdicts.require(
       new.rule.isWriteQuorum(holders), .i7,
-      "\(new.group) at membership epoch \(new.epoch): of \(new.rule) only \(holders) hold the hydration target"
-        + " \(old.hydrationTarget)")
+      "\(new.group) at membership epoch \(new.epoch): of \(new.rule) only \(holders) hold \(tail), which was announced as"
+        + " durable, and the hydration target \(old.hydrationTarget)")
   }
 }

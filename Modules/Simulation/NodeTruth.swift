@@ -7,6 +7,8 @@ struct SegmentTruth {
   var exists = false
   /// Highest SCL that was ever durable here: what is counted when a crashed node is asked about.
   var highest = LSN.zero
+  /// The same over all segments of the group that the node ever held: survives that it drops one.
+  var highestEver = LSN.zero
   /// SCL at the last look, and the epoch of the truncation list it was valid for.
   var scl = LSN.zero
   var truncationEpoch = VolumeEpoch.zero
@@ -52,6 +54,10 @@ final class FleetTruth {
   /// Members of `configuration` that hold, or held, everything up to `lsn` durably.
   func holders(_ configuration: GroupConfiguration, of lsn: LSN) -> MemberSet {
     members(configuration) { $0[configuration.group].highest >= lsn }
+  }
+  /// Members that hold, or held in this or an earlier segment of the group, everything up to `lsn` durably.
+  func formerHolders(_ configuration: GroupConfiguration, of lsn: LSN) -> MemberSet {
+    members(configuration) { $0[configuration.group].highestEver >= lsn }
   }
   /// Members that promised `epoch` or a higher one.
   func promised(_ configuration: GroupConfiguration, _ epoch: VolumeEpoch) -> MemberSet {

@@ -27,12 +27,14 @@ public enum PlantedBugCampaign {
     switch bug {
     case .ackBeforeFlush: [.i2, .i1]
     case .countReceiptNotSCL: [.i1, .i2]
-    case .forgetEpochOnRestart: [.i2, .i6]
+    // The forgotten promise is made again by the writer's own next message, and PGMRPL rises as if readers were fenced.
+    case .forgetEpochOnRestart: [.i2, .i6, .i10]
     case .forgetTruncationOnRestart: [.i2, .i4]
     case .gossipResurrectsVoid: [.i4, .i9]
     // A writer that was fenced is let in again with its reads too, at read points that the new one has let go.
     case .acceptStaleEpoch: [.i6, .i10]
-    case .collectIgnoringReadPoint: [.i10, .i9]
+    // Where the catalog's pages are hit (the oracle knows none of them) a reader takes pages for absent.
+    case .collectIgnoringReadPoint: [.i10, .i9, .i8]
     case .serveIncompleteRead: [.i9]
     case .coalesceAboveMinReadPoint: [.i9, .i10, .machine]
     case .tornTailAccepted: [.i3, .i2, .i9, .machine]
@@ -45,7 +47,8 @@ public enum PlantedBugCampaign {
     case .readerAppliesAboveVDL: [.i8]
     case .partialMiniTransactionVisible: [.i8]
     case .dropPendingMissRecords: [.i8]
-    case .sampleBeforeFencing: [.i1, .i6]
+    // What was sampled may have gone by the time that it is repaired: then the survivors cannot reach it.
+    case .sampleBeforeFencing: [.i1, .i6, .liveness]
     case .skipRepairBeforeOpening: [.i1]
     case .reuseLSNAfterRecovery: [.i16, .i3]
     case .recoverWithTwoAnswers: [.i6, .i1]

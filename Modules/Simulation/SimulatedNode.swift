@@ -31,6 +31,8 @@ final class SimulatedNode {
   var isLost = false
   /// Down until somebody starts it (a zone without power).
   var isHeldDown = false
+  /// Down because the liveness phase begins without it.
+  var isKeptDown = false
   /// Why the last start failed, for the story.
   var startFailures = 0
 

@@ -99,10 +99,13 @@ extension Simulation {
     guard let process = writer.writer else { return }
     let id = WaiterID(number + 1)
     do throws(VolumeError) {
-      if try process.machine.wait(for: lsn, waiter: id) {
+      writer.effects.removeAll()
+      let isDurable = try process.machine.wait(for: lsn, waiter: id, now: now, into: &writer.effects)
+      if isDurable {
         acknowledge(number, by: writer)
       } else {
         writer.waiters.append(.init(id: id, transaction: number, lsn: lsn))
+        if !writer.effects.isEmpty { settleWriter(writer, process) }
       }
     } catch {
       story.detail(now, "\(writer.peer) takes no waiter: \(error.code)")

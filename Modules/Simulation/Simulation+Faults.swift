@@ -140,12 +140,9 @@ extension Simulation {
         guard !other.isLost, other[group.group].scl >= mine else { return false }
       }
     }
-    // One place of the log in a run: an index and a record of the same chunk must not both be hit.
-    if file == .log, hasLogRot { return false }
-    let hits = node.disk.rot(file, bits: file == .log ? 1 : Int(faultChance.within(1...4)))
+    let hits = node.disk.rot(file, bits: Int(faultChance.within(1...4)))
     guard !hits.isEmpty else { return false }
     fleet.update(node.id) { $0.hasRot = true }
-    if file == .log { hasLogRot = true }
     story.note(now, "bits of \(node.id) flip in \(file) at \(hits)")
     return true
   }
@@ -155,7 +152,8 @@ extension Simulation {
   private func loseDisk() -> Bool {
     let i = faultChance.index(nodes.count)
     let node = nodes[i]
-    guard !node.isLost, !fleet[node.id].hasRot else { return false }
+    // A creation that loses its only copy is begun again by its caller (FaultModel.md): not simulated.
+    guard metadata.isCreated, !node.isLost, !fleet[node.id].hasRot else { return false }
     for group in recentConfigurations where group.index(of: node.id) != nil {
       let rotten = nodes.filter { fleet[$0.id].hasRot }.map(\.id)
       var left = fleet.existing(group)

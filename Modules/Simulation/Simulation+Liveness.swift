@@ -10,6 +10,8 @@ struct LivenessProgress {
     case opening, repairing, committing, waiting, agreeing, probing, reading, done
   }
   var stage = Stage.opening
+  /// Whether only the fewest nodes that suffice are up, as yet.
+  var isMinimal = false
   var deadline = Instant.max
   var stageSince = Instant.zero
   /// Pages that the last commits have yet to write.
@@ -57,7 +59,7 @@ extension Simulation {
     if phase != .ended { queue.push(.liveness, at: now.advanced(byMilliseconds: phase == .safety ? 20 : 10)) }
   }
 
-  /// Heals everything.
+  /// Heals everything; half of the time the fewest nodes that suffice have to open the volume and commit first.
   private func beginLiveness() {
     phase = .liveness
     story.note(now, "all faults are healed")
@@ -73,6 +75,8 @@ extension Simulation {
       maintenance.ended(nodes[i].id)
       if !nodes[i].isUp { queue.push(.nodeStart(i), at: now.advanced(byMilliseconds: 1)) }
     }
+    // (The creator of the volume is spared.)
+    if metadata.isCreated, faultChance.chance(1, in: 2) { keepOnlySurvivors() }
     superviseSoon()
   }
 
@@ -85,20 +89,21 @@ extension Simulation {
 
   private func advanceStages() {
     switch liveness.stage {
-    case .opening: if isOpened() { enter(.repairing) }
-    case .repairing:
-      if isRepaired() {
-        liveness.pagesLeft = Array(0..<oracle.pageCount)
-        liveness.acknowledgedBefore = counts.acknowledged
-        // I15: from here on nobody needs the metadata service.
-        metadata.isAvailable = false
-        enter(.committing)
+    case .opening:
+      if isOpened() {
+        if liveness.isMinimal { beginCommitting() } else { enter(.repairing) }
       }
+    case .repairing:
+      if isRepaired() { beginCommitting() }
     case .committing: if commitLast() { enter(.waiting) }
     case .waiting:
       if isDurable() {
         controlPlane.tried(
           liveness.tried, completed: counts.acknowledged - liveness.acknowledgedBefore, &verdicts)
+        if liveness.isMinimal {
+          bringBackOthers()
+          return enter(.opening)
+        }
         if options.readers > 0 { superviseReaders() }
         enter(.agreeing)
       }
@@ -118,8 +123,17 @@ extension Simulation {
     }
   }
 
+  private func beginCommitting() {
+    liveness.pagesLeft = Array(0..<oracle.pageCount)
+    liveness.tried = 0
+    liveness.acknowledgedBefore = counts.acknowledged
+    // I15: from here on nobody needs the metadata service.
+    metadata.isAvailable = false
+    enter(.committing)
+  }
+
   private func isOpened() -> Bool {
-    for node in nodes where !node.isLost && !node.isUp {
+    for node in nodes where !node.isLost && !node.isUp && !node.isKeptDown {
       liveness.waitingFor = "\(node.id) is not up"
       return false
     }
@@ -148,9 +162,7 @@ extension Simulation {
         return false
       }
       for member in group.members where fleet[member.node].isLost {
-        let hasSpare = nodes.contains {
-          !$0.isLost && group.index(of: $0.id) == nil && mayBe(member.kind, $0.id, in: group.group)
-        }
+        let hasSpare = nodes.contains { !$0.isLost && group.index(of: $0.id) == nil }
         guard hasSpare else { continue }
         liveness.waitingFor = "\(member.node) of \(group.group) is lost and not replaced"
         return false

@@ -75,22 +75,11 @@ extension Simulation {
   }
 
   private func replace(_ old: SegmentMember, in group: GroupConfiguration, by writer: SimulatedWriter) -> Bool {
-    let free = nodes.filter {
-      !$0.isLost && group.index(of: $0.id) == nil && mayBe(old.kind, $0.id, in: group.group)
-    }
+    let free = nodes.filter { !$0.isLost && group.index(of: $0.id) == nil }
     guard let spare = free.first(where: { $0.zone == old.zone }) ?? free.first else { return false }
     return change(
       group.group, .replace(old.node, with: SegmentMember(node: spare.id, zone: spare.zone, kind: old.kind)), by: writer
     )
-  }
-
-  /// Whether a node may hold a segment of this kind: not where it may still hold one of the other kind.
-  ///
-  /// A tail segment has given up records that it has no pages for.
-  func mayBe(_ kind: SegmentKind, _ node: NodeID, in group: ProtectionGroupID) -> Bool {
-    !quorums.configurations.contains { c in
-      c.group == group && c.members.contains { $0.node == node && $0.kind != kind }
-    }
   }
 
   private func returnZone(_ group: GroupConfiguration, by writer: SimulatedWriter) -> Bool {
@@ -99,7 +88,9 @@ extension Simulation {
       let slots = options.policy.slots.filter { $0.zone == index }
       var free = nodes.filter { !$0.isLost && $0.zone == zone }
       for slot in slots {
-        guard let i = free.firstIndex(where: { mayBe(slot.kind, $0.id, in: group.group) }) else { return false }
+        guard !free.isEmpty else { return false }
+        // Any of them: also one that was a member of the other kind before.
+        let i = faultChance.index(free.count)
         added.append(SegmentMember(node: free.remove(at: i).id, zone: zone, kind: slot.kind))
       }
     }

@@ -85,9 +85,15 @@ extension Simulation {
     }
   }
 
+  /// Shows a configuration to the checker of quorums.
+  func seen(_ configuration: GroupConfiguration) {
+    let tail = ledger.tail(configuration.group, at: durability.highest)
+    quorums.seen(configuration, tail: tail, fleet: fleet, &verdicts)
+  }
+
   private func propose(_ configuration: GroupConfiguration, by: PeerID) {
     let before = quorums.configurations.count
-    quorums.seen(configuration, fleet: fleet, &verdicts)
+    seen(configuration)
     if quorums.configurations.count > before {
       story.note(
         now,

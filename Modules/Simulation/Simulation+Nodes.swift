@@ -48,7 +48,7 @@ extension Simulation {
   /// Starts a node's process: it recovers from its disk.
   func startNode(_ i: Int) {
     let node = nodes[i]
-    guard !node.isUp, !node.isLost, !node.isHeldDown else { return }
+    guard !node.isUp, !node.isLost, !node.isHeldDown, !node.isKeptDown else { return }
     node.incarnation += 1
     do throws(StorageBackendError) {
       try node.disk.open()

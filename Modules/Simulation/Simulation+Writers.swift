@@ -123,7 +123,7 @@ extension Simulation {
     metadata.isCreated = true
     verdicts.require(
       opened.epoch == writer.epoch, .machine, "\(writer.peer) won epoch \(writer.epoch) and opens at \(opened.epoch)")
-    for group in opened.groups { quorums.seen(group.configuration, fleet: fleet, &verdicts) }
+    for group in opened.groups { seen(group.configuration) }
     ledger.decide(opened.truncation)
     fencing.opened(opened, fleet: fleet, &verdicts)
     durability.opened(opened, oracle: oracle, fleet: fleet, &verdicts)
@@ -140,6 +140,7 @@ extension Simulation {
 
   private func writerConfiguration() -> VolumeWriterConfiguration {
     var c = VolumeWriterConfiguration()
+    c.holdsForWoken = options.holdsForWoken
     c.pageSize = options.pageSize
     c.extentPages = options.extentPages
     c.groupPages = options.groupPages
@@ -209,7 +210,8 @@ extension Simulation {
     switch event {
     case .readerAttached, .attached, .nodeTrouble: story.detail(now, "\(peer): \(event)")
     case .configured(let c): story.note(now, "\(peer): \(c.group) stands at membership epoch \(c.epoch)")
-    case .fenced, .grown, .growthStalled, .readerExpired, .lostStream: story.note(now, "\(peer): \(event)")
+    case .fenced, .grown, .growthStalled, .readerExpired, .lostStream, .repair, .repairRefused:
+      story.note(now, "\(peer): \(event)")
     }
   }
 

@@ -68,8 +68,6 @@ public final class Simulation {
   var outgoing: [Outgoing] = []
   var isSupervising = false
   var isSupervisingReaders = false
-  /// Whether a log has been hit by bit rot.
-  var hasLogRot = false
   /// Probes of the liveness phase that were answered out of turn.
   var answered: Set<Int> = []
 

@@ -47,6 +47,8 @@ public struct SimulationOptions: Sendable {
   public var safetyTime: UInt64
   /// Mean pause of a client between operations.
   public var thinkTime: UInt64
+  /// Whether writers hold open batches for clients that were just woken.
+  public var holdsForWoken: Bool
   /// What trouble there is.
   public var faults: FaultClass
   /// Mean time between two faults that begin.
@@ -103,6 +105,7 @@ public struct SimulationOptions: Sendable {
       lossPerMille: faults.contains(.loss) ? g.within(2...80) : 0,
       duplicatePerMille: faults.contains(.duplication) ? g.within(5...100) : 0,
       corruptPer100000: faults.contains(.corruption) ? g.within(10...200) : 0)
+    holdsForWoken = g.chance(1, in: 2)
   }
 
   /// One line for people.
@@ -110,5 +113,6 @@ public struct SimulationOptions: Sendable {
     "policy \(policy.name), \(nodesPerZone) nodes a zone + \(spares), pages \(pageSize) B x \(objects)x\(pagesPerObject), extent"
       + " \(extentPages), group \(groupPages), chunk \(chunkBytes >> 10) KiB, cache \(cachePages), LAL \(allocationLimit),"
       + " readers \(readers), clients \(clients), faults \(faults.names)"
+      + (holdsForWoken ? ", holding for woken clients" : "")
   }
 }

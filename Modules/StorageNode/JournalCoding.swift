@@ -56,9 +56,10 @@ enum JournalEntry: Hashable, Sendable {
     case .fact(.segment(let facts)):
       tag = .segment
       facts.encode(into: &b)
-    case .fact(.segmentRemoved(let group)):
+    case .fact(.segmentRemoved(let group, let configuration)):
       tag = .segmentRemoved
       b.appendInteger(group.value)
+      if let configuration { b.append(contentsOf: configuration.encoded()) }
     case .chunkSealed(let chunk):
       tag = .chunkSealed
       chunk.encode(into: &b)
@@ -94,7 +95,10 @@ enum JournalEntry: Hashable, Sendable {
     case .truncation: entry = .fact(.truncation(try TruncationList(from: &e)))
     case .retention: entry = .fact(.retention(try Retention(from: &e)))
     case .segment: entry = .fact(.segment(try SegmentFacts(from: &e)))
-    case .segmentRemoved: entry = .fact(.segmentRemoved(ProtectionGroupID(try e.u32())))
+    case .segmentRemoved:
+      let group = ProtectionGroupID(try e.u32())
+      let configuration = e.remaining > 0 ? try GroupConfiguration.decode(try e.raw(e.remaining)) : nil
+      entry = .fact(.segmentRemoved(group, by: configuration))
     case .chunkSealed: entry = .chunkSealed(try SealedChunk(from: &e))
     case .chunkRetired: entry = .chunkRetired(try e.u64())
     case .lastSealed: entry = .lastSealed(try e.u64())

@@ -45,7 +45,10 @@ package enum JournalFact: Hashable, Sendable {
   /// What a segment must remember; replaces those of the same group.
   case segment(SegmentFacts)
   /// The segment is gone: forgets its facts and configuration. (Its pages are dropped one by one.)
-  case segmentRemoved(ProtectionGroupID)
+  ///
+  /// `by` is the configuration that left this node out: what it supersedes must not bring the segment back. (nil where an
+  /// older journal did not say.)
+  case segmentRemoved(ProtectionGroupID, by: GroupConfiguration?)
 }
 
 /// What the records of one group in one chunk span.
@@ -86,6 +89,8 @@ package struct JournalState: Hashable, Sendable {
   package internal(set) var volumeEpoch = VolumeEpoch.zero
   /// Configurations by group, ascending.
   package internal(set) var configurations: [GroupConfiguration] = []
+  /// By group, ascending: the configurations that left this node out, of groups that it holds no segment of any more.
+  package internal(set) var departures: [GroupConfiguration] = []
   /// The truncation list.
   package internal(set) var truncation = TruncationList()
   /// The retention.
@@ -109,13 +114,22 @@ package struct JournalState: Hashable, Sendable {
   mutating func apply(_ fact: JournalFact) {
     switch fact {
     case .volumeEpoch(let epoch): volumeEpoch = epoch
-    case .configuration(let new): replace(&configurations, new, by: \.group)
+    case .configuration(let new):
+      replace(&configurations, new, by: \.group)
+      departures.removeAll { $0.group == new.group }
     case .truncation(let list): truncation = list
     case .retention(let new): retention = new
-    case .segment(let facts): replace(&segments, facts, by: \.group)
-    case .segmentRemoved(let group):
+    case .segment(var facts):
+      // While a chunk's retirement is on its way to the disk, the node goes on with the gcPoint before it, and facts that it
+      // states then come after the retirement: what is gone stays gone. (Found by seed 7804.)
+      if let before = segments.first(where: { $0.group == facts.group }) {
+        facts.gcPoint = max(facts.gcPoint, before.gcPoint)
+      }
+      replace(&segments, facts, by: \.group)
+    case .segmentRemoved(let group, let configuration):
       segments.removeAll { $0.group == group }
       configurations.removeAll { $0.group == group }
+      if let configuration { replace(&departures, configuration, by: \.group) }
     }
   }
   mutating func seal(_ chunk: SealedChunk) {
@@ -138,6 +152,7 @@ package struct JournalState: Hashable, Sendable {
   /// Entries that give this state when they are replayed.
   var snapshot: [JournalEntry] {
     var entries: [JournalEntry] = [.fact(.volumeEpoch(volumeEpoch)), .lastSealed(lastSealed)]
+    entries += departures.map { .fact(.segmentRemoved($0.group, by: $0)) }
     entries += configurations.map { .fact(.configuration($0)) }
     entries += [.fact(.truncation(truncation)), .fact(.retention(retention))]
     entries += segments.map { .fact(.segment($0)) }
@@ -146,7 +161,7 @@ package struct JournalState: Hashable, Sendable {
   }
   /// Bytes of such entries, roughly.
   var snapshotSize: Int {
-    1024 + configurations.count * 256 + segments.count * 64 + truncation.ranges.count * 16
+    1024 + (configurations.count + departures.count) * 256 + segments.count * 64 + truncation.ranges.count * 16
       + chunks.reduce(0) { $0 + 64 + $1.groups.count * 32 }
   }
 }

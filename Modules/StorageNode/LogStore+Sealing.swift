@@ -123,7 +123,21 @@ extension LogStore {
     }
   }
 
+  /// A sealed chunk that has lost records: the groups that had any there; nil where there is none (left).
+  ///
+  /// From now on look-ups give what is left of it: the caller must not rely on any of it being whole.
+  package mutating func heedLoss() -> [ProtectionGroupID]? {
+    while let sequence = losses.popLast() {
+      guard let i = chunks.firstIndex(where: { $0.sequence == sequence }) else { continue }
+      chunks[i].isLossHeeded = true
+      return chunks[i].groups.map(\.group)
+    }
+    return nil
+  }
+
   /// Brings the index of a sealed chunk into memory: from its end, or if that is damaged from its records.
+  ///
+  /// Where some of those are damaged too, it cannot be told which: fails, until `heedLoss` has told the caller.
   mutating func load(_ i: Int) throws(StorageBackendError) {
     touch(i)
     if chunks[i].loaded != nil { return }
@@ -143,9 +157,15 @@ extension LogStore {
       // Bit rot in the index. The records are there: read them. What is written at the end stays as it is; the chunk
       // will be retired some day.
       var rebuilt = OpenIndex()
-      _ = try ChunkScan.run(
+      let scan = try ChunkScan.run(
         backend, base: base, size: chunk.used, sequence: chunk.sequence, identity: identity, bug: nil
       ) { rebuilt.insert(RecordEntry($0, position: $1)) }
+      let isWhole = scan.damaged.isEmpty && !scan.isTorn && scan.flushes >= chunk.flushes
+      guard isWhole || chunk.isLossHeeded else {
+        if !losses.contains(chunk.sequence) { losses.append(chunk.sequence) }
+        throw StorageBackendError(
+          .inputOutput, operation: "index", file: .log, detail: "chunk \(chunk.sequence) has lost records")
+      }
       let entries = rebuilt.sorted()
       chunks[i].filter = PageFilter(entries)
       chunks[i].loaded = SealedIndex(entries)

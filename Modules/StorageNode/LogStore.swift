@@ -55,6 +55,8 @@ package struct LogStore: ~Copyable, Sendable {
     var filter: PageFilter?
     /// Order of use, for eviction.
     var lastUse: UInt64 = 0
+    /// Whether records of it were found to be lost and their loss has been heeded.
+    var isLossHeeded = false
 
     var isSealed: Bool { open == nil }
     func group(_ id: ProtectionGroupID) -> ChunkGroup? {
@@ -99,6 +101,8 @@ package struct LogStore: ~Copyable, Sendable {
   /// Upper bounds of the LSNs in full and sealed chunks, by group; never lowered.
   var highest: [(group: ProtectionGroupID, lsn: LSN)] = []
   var useCounter: UInt64 = 0
+  /// Sealed chunks whose index is damaged, and records with it: look-ups in them fail until the loss is heeded.
+  var losses: [UInt64] = []
   /// Sealed indexes that had to be made from the records because they were damaged.
   package internal(set) var rebuiltIndexes = 0
 

@@ -59,8 +59,10 @@ struct Segment: Sendable {
   var advancedTo = LSN.max
   /// Everything at or below is in pages (full) or given up (tail).
   var gcPoint: LSN
-  /// Highest PGMRPL heard of in this volume epoch.
+  /// Highest PGMRPL heard of; it never falls, not with a new volume epoch either: see `StorageNode.raise(to:)`.
   var minReadPoint: LSN = .zero
+  /// The volume epoch that `minReadPoint` is of: whoever knows what is void as of that epoch may fold up to it.
+  var readPointEpoch: VolumeEpoch = .zero
   /// Whether pages here are a mixture of two states because a baseline copy was begun and not ended.
   ///
   /// No read is served and SCL stands still until it has ended.
@@ -101,6 +103,24 @@ struct Segment: Sendable {
     }
     if let index = new.index(of: node) { kind = new.members[index].kind }
     if gossipCursor >= peers.count { gossipCursor = 0 }
+  }
+
+  /// Whether only the rule to come names the node, in a transition that waits for its new members.
+  func isComing(_ node: NodeID) -> Bool {
+    guard let pending = configuration.pending, configuration.hydrationTarget < .max,
+      let index = configuration.index(of: node)
+    else { return false }
+    func names(_ rule: QuorumRule) -> Bool {
+      rule.write.joined().contains { $0.members.contains(MemberSet(member: index)) }
+    }
+    return names(pending) && !names(configuration.rule)
+  }
+
+  /// Remembers a PGMRPL of a volume epoch.
+  mutating func raise(minReadPoint point: LSN, of epoch: VolumeEpoch) {
+    guard point > minReadPoint else { return }
+    minReadPoint = point
+    readPointEpoch = max(readPointEpoch, epoch)
   }
 
   /// Remembers what a peer says of itself.

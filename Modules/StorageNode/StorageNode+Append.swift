@@ -72,7 +72,7 @@ extension StorageNode {
     }
     if isCurrent(header.volumeEpoch, segments[i]) {
       learn(vdl: vdl)
-      segments[i].minReadPoint = max(segments[i].minReadPoint, minReadPoint)
+      segments[i].raise(minReadPoint: minReadPoint, of: header.volumeEpoch)
     }
     return i
   }
@@ -91,7 +91,9 @@ extension StorageNode {
   ///
   /// It only rises.
   mutating func learn(vdl: LSN) {
-    if vdl > knownVDL, !truncation.isVoid(vdl) { knownVDL = vdl }
+    guard !truncation.isVoid(vdl) else { return }
+    knownVDL = max(knownVDL, vdl)
+    settledVDL = max(settledVDL, vdl)
   }
 
   /// Whether so many bytes more may wait for the disk.

@@ -224,7 +224,8 @@ extension StorageNode {
     segments[i].hydration = nil
     segments[i].isHydrating = false
     segments[i].gcPoint = copy.baseline
-    segments[i].chain.reset(to: copy.baseline)
+    // (Above the baseline already where a tail segment has become a full one: its log goes on from there.)
+    segments[i].chain.reset(to: max(copy.baseline, segments[i].scl))
     segments[i].staged = segments[i].chain
     segments[i].needsRebuild = true
     store.pages.endListing()

@@ -59,7 +59,8 @@ extension StorageNode {
     for span in chunk.groups {
       guard let i = index(of: span.group) else { continue }
       if segments[i].isHydrating || segments[i].needsRebuild { return false }
-      guard isCurrent(volumeEpoch, segments[i]) else { return false }
+      // Not of the epoch promised: what is at or below PGMRPL is settled as of the epoch that PGMRPL is of.
+      guard isCurrent(segments[i].readPointEpoch, segments[i]) else { return false }
       guard segments[i].kind == .full else { continue }
       if span.maxLSN > max(coalescePoint(i, now: now), segments[i].gcPoint) { return false }
     }

@@ -166,6 +166,8 @@ extension StorageNode {
     }
     // It does not know where it stands: the question comes again.
     guard !segments[i].needsRebuild else { return }
+    // Nor is one whose pages are being copied where its SCL says: whoever asks waits for both.
+    if reply.kind == .status, segments[i].isHydrating { return }
     let message: Message? =
       switch reply.kind {
       case .prepared: preparedMessage(i)

@@ -38,7 +38,7 @@ extension StorageNode {
     if peer.truncationEpoch == truncation.epoch {
       learn(vdl: peer.knownVDL)
       if header.volumeEpoch == volumeEpoch, isCurrent(volumeEpoch, segments[i]) {
-        segments[i].minReadPoint = max(segments[i].minReadPoint, peer.minReadPoint)
+        segments[i].raise(minReadPoint: peer.minReadPoint, of: volumeEpoch)
       }
     }
     let isPeerBehind =
@@ -156,7 +156,12 @@ extension StorageNode {
   mutating func repeatRequests(_ i: Int, now: Instant, into out: inout [Outgoing]) {
     rebuildIfNeeded(i)
     if !segments[i].holds.isEmpty { segments[i].holds.removeAll { $0.deadline <= now } }
-    if let under = segments[i].pull, under.deadline <= now { segments[i].pull = nil }
+    if let under = segments[i].pull, under.deadline <= now {
+      segments[i].pull = nil
+      // An opener that still wants it names another source; one that has opened meanwhile asks no more, and a source that
+      // is gone must not keep gossip from what others have. (Found by seed 18486.)
+      segments[i].catchUps.removeAll { $0.source == under.source }
+    }
     if segments[i].pull == nil, let waiter = segments[i].catchUps.first {
       pull(i, from: waiter.source, through: waiter.target, now: now, into: &out)
     }

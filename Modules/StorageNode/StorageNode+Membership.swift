@@ -16,6 +16,11 @@ extension StorageNode {
         reject(header, .noSuchSegment, into: &out)
         return
       }
+      // Held up for long: the group has gone on without this node since.
+      if let later = departures.first(where: { $0.group == new.group }), !new.supersedes(later) {
+        reject(header, .staleMembershipEpoch, configuration: later, into: &out)
+        return
+      }
       // A chunk that goes now took no account of the segment; the writer asks again.
       guard fold?.isRetiring != true else {
         reject(header, .busy, into: &out)
@@ -23,7 +28,7 @@ extension StorageNode {
       }
       create(new)
     } else {
-      adopt(new)
+      adopt(new, isWritersWord: true)
     }
     answer(header, .configured, into: &out)
   }
@@ -35,14 +40,16 @@ extension StorageNode {
     fold = nil  // which took no account of it
     // Records and pages of an earlier life here are as good as any.
     dropping.removeAll { $0 == new.group }
+    departures.removeAll { $0.group == new.group }
     segments[at].needsRebuild = true
     rebuildIfNeeded(at)
     journal(.configuration(new))
     journalFacts(at)
   }
 
-  private mutating func drop(_ i: Int) {
+  private mutating func drop(_ i: Int, for new: GroupConfiguration) {
     let group = segments[i].group
+    departures.append(new)
     if incoming?.group == group { incoming = nil }
     damages.removeAll { $0.group == group }
     segments.remove(at: i)
@@ -63,15 +70,46 @@ extension StorageNode {
   ///
   /// One that leaves this node out, and that is not a transition any more, ends the segment: only then is everything
   /// that it held held by its successor (P18 §4.1).
-  mutating func adopt(_ new: GroupConfiguration) {
+  ///
+  /// A member of a coming rule does not go on the word of an earlier writer than the one whose epoch it has promised,
+  /// except from that one's mouth: what an earlier writer proposed and did not decide turns up at any time, and the
+  /// present one may count on what it was told here.
+  mutating func adopt(_ new: GroupConfiguration, isWritersWord: Bool = false) {
     guard let i = index(of: new.group), new.supersedes(segments[i].configuration) else { return }
     if new.index(of: id) == nil, new.pending == nil {
-      journal(.segmentRemoved(new.group))
-      drop(i)
+      if new.proposedBy < volumeEpoch, !isWritersWord, segments[i].isComing(id) { return }
+      journal(.segmentRemoved(new.group, by: new))
+      drop(i, for: new)
       return
+    }
+    let wasTail = segments[i].kind == .tail
+    if let index = new.index(of: id), new.members[index].kind != segments[i].kind, let current = fold,
+      current.points.contains(where: { $0.group == new.group })
+    {
+      // A fold was planned for a segment of the other kind: it has left out the pages of a tail segment. Where its chunk
+      // is going already, the configuration has to wait; whoever sent it sends it again.
+      if current.isRetiring { return }
+      fold = nil
     }
     segments[i].adopt(new, node: id)
     journal(.configuration(new))
+    if wasTail, segments[i].kind == .full { becomeFull(i) }
+  }
+
+  /// A tail segment is to keep pages from now on.
+  ///
+  /// Those that the records it has given up went into it must copy from a full member first; what it still holds above it
+  /// may fold by itself. SCL stays, but is not said to those who ask for it until the copy has ended: see `give`.
+  private mutating func becomeFull(_ i: Int) {
+    guard segments[i].gcPoint > .zero else { return }
+    if incoming?.group == segments[i].group { incoming = nil }
+    segments[i].hydration = nil
+    segments[i].pull = nil
+    segments[i].isHydrating = true
+    segments[i].chain.reset(to: segments[i].scl)
+    segments[i].staged = segments[i].chain
+    // With the configuration, both or neither: a restart begins the copy again.
+    journalFacts(i)
   }
 
   mutating func receiveRetain(_ header: MessageHeader, _ new: Retention, into out: inout [Outgoing]) {

@@ -8,13 +8,25 @@ extension StorageNode {
   /// Obeys a volume epoch newer than the promised one.
   ///
   /// In memory at once; whatever depends on it being durable waits for the journal (`barrier`).
+  ///
+  /// PGMRPL does not begin anew with the epoch, it even rises to VDL as known here. A VDL is on write quorums, so the VDL'
+  /// that any later opening finds is not below it, and the next writer and its readers begin at VDL': none of them can
+  /// ever want a page at a lower read point. Those who may have held one are of an older epoch, and refused here from now
+  /// on. Without that a log that an old reader had kept full could not be folded until the opening has ended, and the
+  /// opening cannot end while the log has no room for what it must catch up with.
+  ///
+  /// Where a segment does not know all that is void as of the epoch before, nothing rises: VDL is that of a writer whose
+  /// list is missing here, and void records may lie below.
   mutating func raise(to epoch: VolumeEpoch) {
     guard epoch > volumeEpoch else { return }
+    for i in segments.indices where isCurrent(volumeEpoch, segments[i]) {
+      segments[i].raise(minReadPoint: settledVDL, of: volumeEpoch)
+    }
     volumeEpoch = epoch
     journal(.volumeEpoch(epoch))
     for i in segments.indices {
-      // PGMRPL is monotone within an epoch only: the next writer counts its own readers.
-      segments[i].minReadPoint = .zero
+      // So that a restart does not forget what may be folded.
+      recordFacts(i)
       segments[i].writer = nil
       segments[i].owesAck = false
       segments[i].catchUps.removeAll()
@@ -68,6 +80,7 @@ extension StorageNode {
       guard adopt(list) else { return }
       // Not a maximum: an attempt that was superseded may have told this node of a VDL that lies in a void range.
       knownVDL = vdl
+      settledVDL = vdl
     }
     answer(header, .truncated, into: &out)
   }
@@ -106,6 +119,7 @@ extension StorageNode {
   /// A VDL that lies in a void range was that of an attempt to open that was superseded.
   mutating func lowerVoidVDL() {
     for range in truncation.ranges where range.contains(knownVDL) { knownVDL = range.after }
+    for range in truncation.ranges where range.contains(settledVDL) { settledVDL = range.after }
   }
 
   /// Where SCL is to be taken back to, if the chain has gone into a void range; nil if it has not.

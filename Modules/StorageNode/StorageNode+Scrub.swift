@@ -168,6 +168,24 @@ extension StorageNode {
     }
   }
 
+  /// Records of sealed chunks are lost, and it cannot be told which: the chains are followed anew from gcPoint over what
+  /// is left, so that SCL stands before the first one that is missing, and peers send the rest.
+  mutating func heedLosses() {
+    while let groups = store.log.heedLoss() {
+      for group in groups {
+        guard let i = index(of: group) else { continue }
+        counters.damageFound += 1
+        segments[i].chain.reset(to: min(segments[i].scl, segments[i].gcPoint))
+        segments[i].staged = segments[i].chain
+        segments[i].acked = min(segments[i].acked, segments[i].scl)
+        segments[i].needsRebuild = true
+        rebuildIfNeeded(i)
+        // A restart must not go on from where SCL stood.
+        journalFacts(i)
+      }
+    }
+  }
+
   /// Verifies a few slots and records.
   mutating func scrub() {
     for _ in 0..<StorageNodeLimits.scrubsPerTick {

@@ -42,6 +42,9 @@ public struct StorageNode: ~Copyable, Sendable {
   var retention: Retention
   /// Highest VDL heard of.
   var knownVDL: LSN
+  /// The same without what only the log's blocks tell of: those may be durable before the journal has the volume epoch of
+  /// the writer whose VDL it was.
+  var settledVDL = LSN.zero
 
   // MARK: Waiting for the journal
 
@@ -73,6 +76,8 @@ public struct StorageNode: ~Copyable, Sendable {
   var fold: Fold?
   var canFold = false
   var incoming: IncomingBaseline?
+  /// The configurations that left this node out, of groups that it holds no segment of: see `receiveConfigure`.
+  var departures: [GroupConfiguration] = []
   /// Groups whose pages are being given back.
   var dropping: [ProtectionGroupID] = []
 
@@ -141,14 +146,16 @@ public struct StorageNode: ~Copyable, Sendable {
     for c in state.configurations {
       let facts = state.segments.first { $0.group == c.group } ?? SegmentFacts(group: c.group)
       knownVDL = max(knownVDL, facts.knownVDL)
+      settledVDL = max(settledVDL, facts.knownVDL)
       // A record that is gone for certain may lie below the SCL that was remembered: follow the chain from its base.
       let base = store.opening.damagedLog.isEmpty ? facts.scl : min(facts.scl, facts.gcPoint)
       var segment = Segment(configuration: c, node: id, base: base, gcPoint: facts.gcPoint)
       segment.isHydrating = facts.flags & SegmentFacts.hydrating != 0
-      if facts.mark != .zero { segment.oldestEpoch = VolumeEpoch(UInt32(truncatingIfNeeded: facts.mark.value)) }
+      segment.recall(facts)
       segments.append(segment)
     }
     segments.sort { $0.group < $1.group }
+    departures = state.departures
     dropping = store.pages.table.groups.filter { index(of: $0) == nil }
     lowerVoidVDL()
     for i in segments.indices {
@@ -239,6 +246,7 @@ public struct StorageNode: ~Copyable, Sendable {
       backgroundTrouble = nil
       store.retryBackground()
     }
+    heedLosses()
     if nextGossip <= now {
       nextGossip = now.advanced(byNanoseconds: configuration.gossipInterval)
       for i in segments.indices { gossip(i, into: &out) }
@@ -289,7 +297,17 @@ public struct StorageNode: ~Copyable, Sendable {
     SegmentFacts(
       group: segment.group, gcPoint: segment.gcPoint, scl: segment.scl, knownVDL: knownVDL,
       minReadPoint: segment.minReadPoint, flags: segment.isHydrating ? SegmentFacts.hydrating : 0,
-      mark: LSN(UInt64(segment.oldestEpoch.value)))
+      mark: LSN(UInt64(segment.readPointEpoch.value) << 32 | UInt64(segment.oldestEpoch.value)))
+  }
+}
+
+extension Segment {
+  /// Takes from the facts what `facts(of:)` put into `mark`: the epochs of the oldest record and of PGMRPL.
+  fileprivate mutating func recall(_ facts: SegmentFacts) {
+    guard facts.mark != .zero else { return }
+    oldestEpoch = VolumeEpoch(UInt32(truncatingIfNeeded: facts.mark.value))
+    let epoch = VolumeEpoch(UInt32(facts.mark.value >> 32))
+    if epoch > .zero { raise(minReadPoint: facts.minReadPoint, of: epoch) }
   }
 }
 

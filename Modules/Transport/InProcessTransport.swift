@@ -1,17 +1,18 @@
-import BorealisCore
+public import BorealisCore
+public import BorealisWire
 import Synchronization
 
 /// Delivers messages by calling the receiver on the sender's thread: for everything in one process.
 ///
 /// A peer can be cut off (`setReachable`) to play a dead network, node or zone.
 public final class InProcessTransport: Transport {
-  private struct Entry {
+  private struct Entry: Sendable {
     let peer: PeerID
     var receiver: (any MessageReceiver)?
     var isReachable = true
   }
   // A handful of peers: a linear search in a small array beats hashing, and keeps a fixed order.
-  private let entries = Mutex<[Entry]>([])
+  private let entries = Guarded<[Entry]>([])
   private let messages = Atomic<UInt64>(0)
   private let bytesSent = Atomic<UInt64>(0)
   private let dropped = Atomic<UInt64>(0)
@@ -52,17 +53,33 @@ public final class InProcessTransport: Transport {
 
   /// Calls the receiver on this thread, unless it is gone or cut off.
   public func send(_ bytes: [UInt8], to peer: PeerID) {
+    guard let receiver = take(bytes, for: peer) else { return }
+    receiver.receive(bytes)
+    receiver.endOfBurst()
+  }
+
+  /// Delivers all of them before any receiver is told to go on.
+  public func send(_ messages: [Outgoing]) {
+    if messages.count == 1 { return send(messages[0].bytes, to: messages[0].to) }
+    withUnsafeTemporaryAllocation(of: (any MessageReceiver)?.self, capacity: messages.count) { receivers in
+      for i in messages.indices {
+        receivers.initializeElement(at: i, to: take(messages[i].bytes, for: messages[i].to))
+        receivers[i]?.receive(messages[i].bytes)
+      }
+      for i in messages.indices { receivers[i]?.endOfBurst() }
+      receivers[..<messages.count].deinitialize()
+    }
+  }
+
+  private func take(_ bytes: [UInt8], for peer: PeerID) -> (any MessageReceiver)? {
     messages.wrappingAdd(1, ordering: .relaxed)
     bytesSent.wrappingAdd(UInt64(bytes.count), ordering: .relaxed)
     let receiver: (any MessageReceiver)? = entries.withLock { entries in
       for entry in entries where entry.peer == peer { return entry.isReachable ? entry.receiver : nil }
       return nil
     }
-    guard let receiver else {
-      dropped.wrappingAdd(1, ordering: .relaxed)
-      return
-    }
-    receiver.receive(bytes)
+    if receiver == nil { dropped.wrappingAdd(1, ordering: .relaxed) }
+    return receiver
   }
 
   /// What has been sent so far.

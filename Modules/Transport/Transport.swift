@@ -1,9 +1,20 @@
-import BorealisCore
+public import BorealisCore
+public import BorealisWire
 
 /// Something that messages can be delivered to: a storage node or a database instance.
 public protocol MessageReceiver: AnyObject, Sendable {
   /// Takes one message. May be called from any thread, also from several at once; must not block for long.
   func receive(_ bytes: [UInt8])
+  /// The messages that were sent together have all been delivered: the time to wake whoever works on them.
+  ///
+  /// Called after `receive`, on the same thread. A receiver that wakes its thread in `receive` may be overtaken by it
+  /// while the others have not had their copy yet.
+  func endOfBurst()
+}
+
+extension MessageReceiver {
+  /// Nothing to do.
+  public func endOfBurst() {}
 }
 
 /// How compute reaches storage, and storage its peers.
@@ -23,8 +34,17 @@ public protocol Transport: Sendable {
   func unregister(_ peer: PeerID)
   /// Sends encoded bytes. The array is shared, not copied.
   func send(_ bytes: [UInt8], to peer: PeerID)
+  /// Sends several messages, in order, as `send` does each.
+  func send(_ messages: [Outgoing])
   /// What has been sent so far.
   var statistics: TransportStatistics { get }
+}
+
+extension Transport {
+  /// Sends one after the other.
+  public func send(_ messages: [Outgoing]) {
+    for message in messages { send(message.bytes, to: message.to) }
+  }
 }
 
 /// Counters of a transport.

@@ -35,8 +35,9 @@ public enum MembershipPhase: String, Sendable, Hashable {
 ///   single step would leave an opener that finds it on a few nodes unable to tell on whom it has to be completed: the
 ///   write quorums of the new rule do not meet the read quorums of the old one.
 /// - M5: any transition may be taken back or changed until its handover is proposed.
-/// - M6: a configuration of an earlier writer that turns up later is not decided (recovery would have found it); its
-///   membership epoch is taken for what is in force here, under this writer's ballot.
+/// - M6: a configuration of an earlier writer that turns up later is not decided (recovery would have found it). Where it
+///   supersedes what is in force here, of a still earlier writer, its membership epoch is taken for that, under this
+///   writer's ballot.
 struct GroupMembership: Sendable {
   private struct Proposal: Sendable {
     var configuration: GroupConfiguration

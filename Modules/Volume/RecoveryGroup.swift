@@ -6,6 +6,11 @@ import BorealisWire
 struct RecoveryGroup: Sendable {
   /// The highest configuration known; nil until any is.
   var configuration: GroupConfiguration?
+  /// What the group is to become without lost copies: its rule is what repair must meet; unknown to anybody else
+  /// until everything is on a write quorum of it.
+  var successor: GroupConfiguration?
+  /// What was in force before `successor` was proposed.
+  var predecessor: GroupConfiguration?
   /// Answers of nodes that have promised the epoch, members or not, in order of arrival.
   var answers: [RecoveryAnswer] = []
   /// Highest completeness known of each node that answered, as `answers`.
@@ -27,12 +32,7 @@ struct RecoveryGroup: Sendable {
 
   /// Members whose node satisfies `predicate`.
   func members(where predicate: (NodeID) -> Bool) -> MemberSet {
-    guard let configuration else { return [] }
-    var set = MemberSet()
-    for (i, member) in configuration.members.enumerated() where predicate(member.node) {
-      set.insert(MemberSet(member: i))
-    }
-    return set
+    configuration?.set(where: predicate) ?? []
   }
   /// Members that have answered.
   var answered: MemberSet { members { node in answers.contains { $0.node == node } } }
@@ -42,6 +42,22 @@ struct RecoveryGroup: Sendable {
       for i in answers.indices where answers[i].node == node { return completeness[i] >= lsn }
       return false
     }
+  }
+  /// Whether the records at or below `lsn` are on a write quorum of the rule that the volume is to be opened with.
+  func isRepaired(completeTo lsn: LSN) -> Bool {
+    guard let target = successor ?? configuration else { return false }
+    return target.rule.isWriteQuorum(
+      target.set { node in
+        for i in answers.indices where answers[i].node == node { return completeness[i] >= lsn }
+        return false
+      })
+  }
+  /// Whether enough nodes hold the configuration for nobody to open by the one before it any more.
+  ///
+  /// Every write quorum of that one, which an opener needs in the end, then has a member that tells of this one.
+  var isPredecessorTold: Bool {
+    guard let predecessor else { return true }
+    return predecessor.isOpeningQuorum(predecessor.set { configured.contains($0) })
   }
   /// The answers that count: of members of the rule in force.
   ///
@@ -60,6 +76,12 @@ struct RecoveryGroup: Sendable {
 }
 
 extension GroupConfiguration {
+  /// Members whose node satisfies `predicate`.
+  func set(where predicate: (NodeID) -> Bool) -> MemberSet {
+    var set = MemberSet()
+    for (i, member) in members.enumerated() where predicate(member.node) { set.insert(MemberSet(member: i)) }
+    return set
+  }
   /// Marks, as `hydrationTarget`, a transition whose new rule is already in force: `pending` is the rule being left.
   ///
   /// It is written until the next epoch drops it, and never comes into force. See `GroupMembership`.

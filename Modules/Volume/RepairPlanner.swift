@@ -26,6 +26,11 @@ public struct RepairPlanner: Sendable {
     public var lagMax: UInt64 = 1_000_000
     /// Groups that may copy segments at a time.
     public var concurrentRepairsMax = 4
+    /// A member that has been ailing (damaged, or too far behind) for this long without a break, while it was up, is given
+    /// up: mostly it mends itself from its peers within seconds.
+    public var ailingAfter: UInt64 = 60_000_000_000
+    /// How often the nodes are asked how they are, and decisions are made; well below the other times.
+    public var checkEvery: UInt64 = 1_000_000_000
     /// The defaults.
     public init() {}
   }
@@ -53,10 +58,13 @@ public struct RepairPlanner: Sendable {
     public var lag: UInt64
     /// Whether damage is known there that it has not repaired.
     public var isDamaged: Bool
+    /// For how long it has been damaged or too far behind, in nanoseconds; nothing where it is neither.
+    public var ailingFor: UInt64
     /// Makes one.
-    public init(lag: UInt64 = 0, isDamaged: Bool = false) {
+    public init(lag: UInt64 = 0, isDamaged: Bool = false, ailingFor: UInt64 = .max) {
       self.lag = lag
       self.isDamaged = isDamaged
+      self.ailingFor = ailingFor
     }
   }
   /// What is known of one group.
@@ -65,12 +73,18 @@ public struct RepairPlanner: Sendable {
     public var configuration: GroupConfiguration
     /// Whether a proposal is under way, so that nothing else may be proposed but to take it back.
     public var isProposing: Bool
+    /// Whether the change under way was begun by repair: one that an operator asked for is not taken back merely because
+    /// the members that it leaves are well.
+    public var isRepair: Bool
     /// By member index.
     public var members: [MemberHealth]
     /// Makes one; members not given are healthy.
-    public init(configuration: GroupConfiguration, isProposing: Bool = false, members: [MemberHealth] = []) {
+    public init(
+      configuration: GroupConfiguration, isProposing: Bool = false, isRepair: Bool = true, members: [MemberHealth] = []
+    ) {
       self.configuration = configuration
       self.isProposing = isProposing
+      self.isRepair = isRepair
       let missing = max(0, configuration.members.count - members.count)
       self.members = members + [MemberHealth](repeating: MemberHealth(), count: missing)
     }
@@ -152,13 +166,19 @@ public struct RepairPlanner: Sendable {
       if let taken = takeBack(group, pending, up: up, view) { return (.revert, taken) }
     }
     if group.isProposing { return nil }
+    // Nothing can be decided without a write quorum of the rule in force; and a proposal that waits for one would make
+    // commits wait for the newcomer too, once the quorum is back.
+    guard configuration.rule.isWriteQuorum(up) else { return nil }
     let target = configuration.targetMembers
-    if configuration.pending == nil {
-      if target.count < policy.copies { return returnZone(group, view, load: load) }
-      if let lost = lostZone(group, up: up, view) { return (.loseZone(lost), "zone \(lost) is lost") }
+    if target.count == policy.copies, let lost = lostZone(group, up: up, view) {
+      // A zone that was about to return is gone again.
+      if let pending = configuration.pending,
+        pending.members.subtracting(configuration.rule.members) == zone(lost, of: configuration)
+      {
+        return (.revert, "zone \(lost) is lost again")
+      }
+      return (.loseZone(lost), "zone \(lost) is lost")
     }
-    // The zone-lost state has no spare place: what is down then waits for the zone, or for itself.
-    guard target.count == policy.copies else { return nil }
     // A newcomer that has died is replaced like any other; and members that are down, one at a time.
     for (i, member) in configuration.members.enumerated()
     where target.contains(MemberSet(member: i)) && !up.contains(MemberSet(member: i)) {
@@ -169,13 +189,14 @@ public struct RepairPlanner: Sendable {
         )
       }
     }
-    // I18: a member that works is given up only by a group that is otherwise whole.
     guard configuration.pending == nil else { return nil }
+    if target.count < policy.copies { return returnZone(group, up: up, view, load: load) }
+    // I18: a member that works is given up only by a group that is otherwise whole.
     let healthy = view.healthyMembers(of: group)
     let ailing = target.subtracting(healthy)
     guard ailing.count == 1,
       let i = configuration.members.indices.first(where: { ailing.contains(MemberSet(member: $0)) }),
-      up.contains(MemberSet(member: i))
+      up.contains(MemberSet(member: i)), group.members[i].ailingFor >= settings.ailingAfter
     else { return nil }
     let member = configuration.members[i]
     guard let spare = view.spare(in: member.zone, for: configuration, load: load) else { return nil }
@@ -200,17 +221,22 @@ public struct RepairPlanner: Sendable {
           && group.members[i].lag <= settings.lagMax
       }
     let isStillCopying = coming.isEmpty || !all(coming) { i in group.members[i].lag == 0 }
-    if areLeavingBack, isStillCopying { return "the members to be given up are back" }
+    if areLeavingBack, isStillCopying, group.isRepair { return "the members to be given up are back" }
     // Without the coming members writes would stall as soon as one more is missing; where the old rule can go on alone, it does.
     if !pending.isWriteQuorum(up), configuration.rule.isWriteQuorum(up) { return "the new members do not answer" }
     return nil
   }
 
+  /// The members in a zone, of those that the group will have.
+  private func zone(_ zone: ZoneID, of configuration: GroupConfiguration) -> MemberSet {
+    configuration.targetMembers.filter(configuration.members) { $0.zone == zone }
+  }
+
   private func lostZone(_ group: GroupHealth, up: MemberSet, _ view: View) -> ZoneID? {
     let configuration = group.configuration
-    for member in configuration.members where view.isLost(member.zone) {
-      let survivors = configuration.targetMembers.subtracting(
-        configuration.targetMembers.filter(configuration.members) { $0.zone == member.zone })
+    for (i, member) in configuration.members.enumerated()
+    where configuration.targetMembers.contains(MemberSet(member: i)) && view.isLost(member.zone) {
+      let survivors = configuration.targetMembers.subtracting(zone(member.zone, of: configuration))
       // The change itself needs a write quorum of the rule in force, all of it from the survivors.
       guard configuration.rule.isWriteQuorum(survivors.intersection(up)),
         policy.zoneLostRule(for: survivors, of: configuration.members) != nil
@@ -222,8 +248,17 @@ public struct RepairPlanner: Sendable {
 
   /// Brings a group back to all copies once nodes of the lost zone are back: those that placement would choose, if they
   /// are among them, because they are likely to hold an old copy.
-  private func returnZone(_ group: GroupHealth, _ view: View, load: [Int]) -> (MembershipPlan, String)? {
+  ///
+  /// Commits need copies of the full rule from then on: where one more is missing they wait for the first new copy. So a
+  /// member that may come back by itself is waited for, as long as a zone is.
+  private func returnZone(
+    _ group: GroupHealth, up: MemberSet, _ view: View, load: [Int]
+  ) -> (MembershipPlan, String)? {
     let configuration = group.configuration
+    let mayComeBack = configuration.members.indices.contains { i in
+      !up.contains(MemberSet(member: i)) && !view.isLongGone(configuration.members[i].node)
+    }
+    guard !mayComeBack else { return nil }
     let present = configuration.targetMembers.filter(configuration.members) { _ in true }
     let presentZones = configuration.members.indices.filter { present.contains(MemberSet(member: $0)) }.map {
       configuration.members[$0].zone
@@ -233,7 +268,8 @@ public struct RepairPlanner: Sendable {
       if let at = kinds.firstIndex(of: member.kind) { kinds.remove(at: at) }
     }
     let topology = view.nodes.map { NodePlacement(node: $0.node, zone: $0.zone) }
-    let preferred = ((try? policy.place(group: configuration.group, over: topology)) ?? []).map(\.node)
+    let placed = (try? policy.place(group: configuration.group, over: topology)) ?? []
+    let preferred = placed.map(\.node)
     var candidates = view.nodes.indices.filter { i in
       view.isBack(view.nodes[i].node) && !presentZones.contains(view.nodes[i].zone)
         && !configuration.members.contains { $0.node == view.nodes[i].node }
@@ -248,7 +284,13 @@ public struct RepairPlanner: Sendable {
     let zone = view.nodes[first].zone
     let chosen = candidates.filter { view.nodes[$0].zone == zone }.prefix(kinds.count)
     guard chosen.count == kinds.count, !kinds.isEmpty else { return nil }
-    let members = zip(chosen, kinds).map { SegmentMember(node: view.nodes[$0].node, zone: zone, kind: $1) }
+    // Each the kind that placement gives it: pages may be there still.
+    var members: [SegmentMember] = []
+    for i in chosen {
+      let node = view.nodes[i].node
+      let usual = placed.first { $0.node == node }.flatMap { kinds.firstIndex(of: $0.kind) }
+      members.append(SegmentMember(node: node, zone: zone, kind: kinds.remove(at: usual ?? 0)))
+    }
     return (.returnZone(members), "zone \(zone) is back")
   }
 }
@@ -286,6 +328,11 @@ private struct View {
   func isBack(_ node: NodeID) -> Bool {
     guard isUp(node), let at = index(of: node) else { return false }
     return now.nanoseconds(since: nodes[at].upSince) >= settings.backAfter
+  }
+  /// Whether it has been silent for as long as a zone that is given up.
+  func isLongGone(_ node: NodeID) -> Bool {
+    guard let at = index(of: node) else { return true }
+    return now.nanoseconds(since: nodes[at].lastHeard) >= settings.zoneLostAfter
   }
   /// Whether no node of the zone was heard of for long, while most of the others were.
   func isLost(_ zone: ZoneID) -> Bool {

@@ -10,9 +10,11 @@ struct VolumeCatalog: Sendable {
   /// Bytes of an entry: object u64 | extent u64 | group u32 | state u32 (0 never used, 1 live, 2 free) | zero u64.
   static let entrySize = 32
   private static let magic: UInt64 = 0x474F_4C54_4143_5242
-  private static let version: UInt32 = 1
-  /// Bytes of the superblock: magic u64 | version u32 | page size u32 | extent pages u64 | group pages u64 | entries u64.
-  static let superblockSize = 40
+  /// Version 2 has a first extent of another size.
+  private static let versions: ClosedRange<UInt32> = 1...2
+  /// Bytes of the superblock: magic u64 | version u32 | page size u32 | extent pages u64 | group pages u64 | entries u64
+  /// | (version 2) pages of the first extent u64.
+  static let superblockSize = 48
 
   enum State: UInt8, Sendable {
     case free, planned, live, dying
@@ -30,7 +32,7 @@ struct VolumeCatalog: Sendable {
     var state = State.free
   }
   let pageSize: Int
-  private(set) var extentPages: UInt64
+  private(set) var layout: ExtentLayout
   private(set) var groupPages: UInt64
   private(set) var entries: [Entry] = []
   /// Entry number + 1 by (object, extent): open addressing; 0 is empty.
@@ -40,21 +42,25 @@ struct VolumeCatalog: Sendable {
   private var heads: [UInt64: UInt32] = [:]
   private var freeEntries: [UInt32] = []
   private var dying = Ring(filler: UInt32.max)
-  /// Extents in use by group.
+  /// Pages of the extents in use, by group.
   private(set) var used: [Int] = []
   /// No group below this one has room.
   private var allocationHint = 0
 
-  init(pageSize: Int, extentPages: UInt64, groupPages: UInt64) {
+  init(pageSize: Int, extentPages: UInt64, groupPages: UInt64, firstExtentPages: UInt64 = 0) {
     self.pageSize = pageSize
-    self.extentPages = max(1, extentPages)
-    self.groupPages = max(self.extentPages, groupPages)
+    layout = ExtentLayout(pages: extentPages, firstPages: firstExtentPages)
+    self.groupPages = max(layout.pages, groupPages)
   }
 
   // MARK: Finding
 
+  /// The place of a page in its extent.
+  private func place(of page: PageID, _ entry: Int) -> UInt64 { page.index - firstPage(ofEntry: entry) }
+  /// The first page of an entry's extent.
+  func firstPage(ofEntry entry: Int) -> UInt64 { layout.start(of: entries[entry].extent) }
   /// The entry of the extent that holds a page.
-  func entry(of page: PageID) -> Int? { find(object: page.object.value, extent: page.index / extentPages) }
+  func entry(of page: PageID) -> Int? { find(object: page.object.value, extent: layout.extent(of: page.index)) }
   /// The group that holds a page; nil where its extent was never touched.
   func group(of page: PageID) -> ProtectionGroupID? {
     if page.object == .catalog { return ProtectionGroupID(0) }
@@ -63,10 +69,10 @@ struct VolumeCatalog: Sendable {
   }
   /// Whether a page was certainly never written: only for extents begun by this instance.
   func isUntouched(_ page: PageID, entry: Int) -> Bool {
-    page.index % extentPages >= UInt64(entries[entry].touched)
+    place(of: page, entry) >= UInt64(entries[entry].touched)
   }
   mutating func touch(_ page: PageID, entry: Int) {
-    let place = UInt32(truncatingIfNeeded: page.index % extentPages)
+    let place = UInt32(truncatingIfNeeded: place(of: page, entry))
     if place >= entries[entry].touched { entries[entry].touched = place + 1 }
   }
   /// The first entry of an object; follow `nextOfObject`.
@@ -76,9 +82,9 @@ struct VolumeCatalog: Sendable {
   func pagesInUse(of object: ObjectID, from index: UInt64) -> Range<UInt64>? {
     guard object != .catalog, heads[object.value] != nil else { return nil }
     // Probing first: the extents of a dense object lie side by side, and its list is long.
-    let first = index / extentPages
+    let first = layout.extent(of: index)
     var found: UInt64?
-    for extent in first..<min(first + 16, .max / extentPages) where find(object: object.value, extent: extent) != nil {
+    for extent in first..<(first + 16) where find(object: object.value, extent: extent) != nil {
       found = extent
       break
     }
@@ -91,7 +97,8 @@ struct VolumeCatalog: Sendable {
       }
     }
     guard let found else { return nil }
-    return max(index, found * extentPages)..<(found + 1) * extentPages
+    let start = layout.start(of: found)
+    return max(index, start)..<(start + layout.size(of: found))
   }
 
   private func slot(object: UInt64, extent: UInt64) -> Int {
@@ -113,10 +120,10 @@ struct VolumeCatalog: Sendable {
 
   // MARK: Room
 
-  /// Extents that a group can hold: fewer in group 0, which also holds the catalog.
+  /// Pages of extents that a group can hold: fewer in group 0, which also holds the catalog.
   func capacity(of group: Int) -> Int {
-    let extents = max(1, Int(groupPages / extentPages))
-    return group == 0 ? max(1, extents - max(1, extents / 20)) : extents
+    let extents = max(1, Int(groupPages / layout.pages))
+    return (group == 0 ? max(1, extents - max(1, extents / 20)) : extents) * Int(layout.pages)
   }
   /// Whether so little of the last group is left that the next one should be made.
   func needsGrowth(groupCount: Int) -> Bool {
@@ -129,7 +136,11 @@ struct VolumeCatalog: Sendable {
   mutating func plan(_ page: PageID, groupCount: Int) -> Int? {
     while used.count < groupCount { used.append(0) }
     while allocationHint < groupCount, used[allocationHint] >= capacity(of: allocationHint) { allocationHint += 1 }
-    guard allocationHint < groupCount else { return nil }
+    let extent = layout.extent(of: page.index)
+    let size = Int(layout.size(of: extent))
+    var group = allocationHint
+    while group < groupCount, used[group] + size > capacity(of: group) { group += 1 }
+    guard group < groupCount else { return nil }
     let number: Int
     if let free = freeEntries.popLast() {
       number = Int(free)
@@ -138,7 +149,7 @@ struct VolumeCatalog: Sendable {
       entries.append(Entry())
     }
     entries[number] = Entry(
-      object: page.object.value, extent: page.index / extentPages, group: UInt32(allocationHint), state: .planned)
+      object: page.object.value, extent: extent, group: UInt32(group), state: .planned)
     link(number)
     return number
   }
@@ -171,7 +182,7 @@ struct VolumeCatalog: Sendable {
     let entry = entries[number]
     let group = Int(entry.group)
     while used.count <= group { used.append(0) }
-    used[group] += 1
+    used[group] += Int(layout.size(of: entry.extent))
     mappedCount += 1
     if mappedCount * 2 > slots.count { rehash() } else { place(number) }
     entries[number].nextOfObject = heads[entry.object] ?? 0
@@ -209,7 +220,7 @@ struct VolumeCatalog: Sendable {
       while entries[Int(at - 1)].nextOfObject != UInt32(number + 1) { at = entries[Int(at - 1)].nextOfObject }
       entries[Int(at - 1)].nextOfObject = entry.nextOfObject
     }
-    used[Int(entry.group)] -= 1
+    used[Int(entry.group)] -= Int(layout.size(of: entry.extent))
     allocationHint = min(allocationHint, Int(entry.group))
     mappedCount -= 1
     entries[number] = Entry()
@@ -238,25 +249,28 @@ struct VolumeCatalog: Sendable {
   /// Appends the superblock.
   func encodeSuperblock(into b: inout [UInt8]) {
     b.appendInteger(VolumeCatalog.magic)
-    b.appendInteger(VolumeCatalog.version)
+    b.appendInteger(layout.firstPages == 0 ? VolumeCatalog.versions.lowerBound : VolumeCatalog.versions.upperBound)
     b.appendInteger(UInt32(pageSize))
-    b.appendInteger(extentPages)
+    b.appendInteger(layout.pages)
     b.appendInteger(groupPages)
     b.appendInteger(UInt64(entries.count))
+    if layout.firstPages != 0 { b.appendInteger(layout.firstPages) }
   }
   /// Reads a superblock: takes the volume's extents and groups as they are, and gives the number of entry pages.
   mutating func load(superblock: UnsafeRawBufferPointer) throws(DecodeError) -> Int {
     var r = ByteReader(superblock, structure: "catalog.superblock")
     guard try r.u64() == VolumeCatalog.magic else { throw DecodeError(.badMagic, "catalog.superblock") }
-    guard try r.u32() == VolumeCatalog.version else {
+    let version = try r.u32()
+    guard VolumeCatalog.versions.contains(version) else {
       throw DecodeError(.unsupportedVersion, "catalog.superblock", offset: 8)
     }
     guard Int(try r.u32()) == pageSize else { throw DecodeError(.invalidField, "catalog.pageSize", offset: 12) }
     let (extent, group, count) = (try r.u64(), try r.u64(), try r.u64())
-    guard extent >= 1, extent <= 1 << 31, group >= extent, count <= UInt64(UInt32.max) else {
-      throw DecodeError(.invalidField, "catalog.superblock", offset: 16)
-    }
-    extentPages = extent
+    let first = version > 1 ? try r.u64() : 0
+    guard extent >= 1, extent <= 1 << 31, group >= extent, count <= UInt64(UInt32.max),
+      version > 1 ? (1..<extent).contains(first) : first == 0
+    else { throw DecodeError(.invalidField, "catalog.superblock", offset: 16) }
+    layout = ExtentLayout(pages: extent, firstPages: first)
     groupPages = group
     return (Int(count) + entriesPerPage - 1) / entriesPerPage
   }
@@ -271,7 +285,7 @@ struct VolumeCatalog: Sendable {
       guard try r.u64() == 0, state <= 2, state == 1 || (object == 0 && extent == 0 && group == 0) else {
         throw DecodeError(.invalidField, "catalog.entry", offset: at)
       }
-      guard state != 1 || (object != 0 && group < 1 << 24) else {
+      guard state != 1 || (object != 0 && group < 1 << 24 && extent <= .max / layout.pages) else {
         throw DecodeError(.invalidField, "catalog.entry", offset: at)
       }
       if state != 0 { try apply(number, object: object, extent: extent, group: group, isLive: state == 1, lsn: lsn) }
@@ -299,7 +313,8 @@ struct VolumeCatalog: Sendable {
     if let at = freeEntries.lastIndex(of: UInt32(number)) { freeEntries.remove(at: at) }
     // What was written to the extent before is not known: everything may have been.
     entries[number] = Entry(
-      object: object, extent: extent, group: group, touched: UInt32(truncatingIfNeeded: extentPages), state: .live)
+      object: object, extent: extent, group: group, touched: UInt32(truncatingIfNeeded: layout.size(of: extent)),
+      state: .live)
     link(number)
   }
   /// Applies a record of object 0: how a reader follows the writer's catalog.
@@ -336,7 +351,7 @@ struct VolumeCatalog: Sendable {
     var mapped = 0
     for number in entries.indices where entries[number].state != .free {
       mapped += 1
-      counted[Int(entries[number].group)] += 1
+      counted[Int(entries[number].group)] += Int(layout.size(of: entries[number].extent))
       if find(object: entries[number].object, extent: entries[number].extent) != number {
         problems.append("catalog: entry \(number) cannot be found")
       }

@@ -11,6 +11,10 @@ public struct VolumeWriterConfiguration: Sendable {
   public var pageSize = 4096
   /// Pages of an object that are given to a group together.
   public var extentPages: UInt64 = 1024
+  /// Pages of an object's first extent: a part of `extentPages`, or 0 where all extents are equal.
+  ///
+  /// The next extents end at sixteen times that, and so on. The catalog of an existing volume counts.
+  public var firstExtentPages: UInt64 = 0
   /// Pages of one protection group (10 GiB with pages of 4 KiB).
   public var groupPages: UInt64 = 2_621_440
   /// Bytes of pages kept in memory.
@@ -21,6 +25,8 @@ public struct VolumeWriterConfiguration: Sendable {
   public var allocationLimit: UInt64 = 10_000_000
   /// A batch is sent when it has this many bytes, even while another of its group is under way.
   public var batchBytesMax = 256 << 10
+  /// Whether open batches wait a moment for clients that were just woken: see `CommitHold`.
+  public var holdsForWoken = true
   /// Bytes of records above VDL; a commit beyond it is refused with `.wouldBlock`.
   ///
   /// A single mini-transaction may be larger, up to `transactionBytesMax`: then nothing else is accepted until it is
@@ -47,8 +53,10 @@ public struct VolumeWriterConfiguration: Sendable {
   public var readerDeadline: UInt64 = 10_000_000_000
   /// Copies, quorums and placement of groups that the volume grows by.
   public var policy: any ReplicationPolicy = AuroraPolicy()
-  /// The nodes that new groups may be placed on; with none the volume does not grow.
+  /// The nodes that new groups, and new copies in place of lost ones, may be placed on; with none the volume does not grow.
   public var topology: [NodePlacement] = []
+  /// When members are replaced, and zones given up and taken back, without anybody asking; nil: never.
+  public var repair: RepairPlanner.Settings?
   /// What records carry: changes, or whole pages (always whole where the page is in the cache).
   public var payload: ReplicationPayload { policy.payload }
   /// A fault to plant.

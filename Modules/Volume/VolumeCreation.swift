@@ -5,6 +5,8 @@ public import BorealisWire
 ///
 /// Group 0 comes last, because its `geometry` vouches for the others: an opener that finds it must find all of them.
 /// Creating again after a crash, with the same groups and a higher epoch, takes up where the first attempt stopped.
+/// Each node is asked what it holds first: a configuration that a writer has changed since is no attempt's, and a higher
+/// epoch must not write over it.
 public struct VolumeCreation: ~Copyable, Sendable {
   /// Where it stands.
   public enum Phase: String, Sendable, Hashable {
@@ -24,6 +26,8 @@ public struct VolumeCreation: ~Copyable, Sendable {
   private var groups: [GroupConfiguration]
   /// Members of each group that hold its configuration durably.
   private var configured: [MemberSet]
+  /// Nodes that have said what they hold, and hold nothing that stands in the way.
+  private var inventoried: [NodeID] = []
   private var nextResend: Instant
 
   /// Where it stands.
@@ -66,6 +70,17 @@ public struct VolumeCreation: ~Copyable, Sendable {
     guard decoded.header.volume == volume, let node = decoded.header.sender.node else { return }
     guard decoded.header.volumeEpoch <= epoch else {
       return fail(.fenced, "volume epoch \(decoded.header.volumeEpoch) is newer than \(epoch)")
+    }
+    if case .inventory(let held) = decoded.message {
+      for configuration in held {
+        let id = Int(configuration.group.value)
+        guard id >= groups.count || configuration.epoch > groups[id].epoch else { continue }
+        return fail(.conflict, "\(configuration.group) exists already, with membership epoch \(configuration.epoch)")
+      }
+      guard !inventoried.contains(node) else { return }
+      inventoried.append(node)
+      ask(only: node, into: &out)
+      return
     }
     guard case .configured(let configuration) = decoded.message else { return }
     let id = Int(configuration.group.value)
@@ -117,14 +132,21 @@ public struct VolumeCreation: ~Copyable, Sendable {
       retention: Retention(), isNew: true)
   }
 
-  private func ask(into out: inout [Outgoing]) {
+  private func ask(only node: NodeID? = nil, into out: inout [Outgoing]) {
+    var questioned: [NodeID] = []
     for id in wanted {
       let header = MessageHeader(
         volume: volume, sender: instance, volumeEpoch: epoch, group: groups[id].group, membershipEpoch: groups[id].epoch
       )
       let bytes = Message.configure(groups[id]).encoded(header)
       for (i, member) in groups[id].members.enumerated() where !configured[id].contains(MemberSet(member: i)) {
-        out.append(Outgoing(to: .node(member.node), bytes: bytes))
+        if let node, member.node != node { continue }
+        if inventoried.contains(member.node) {
+          out.append(Outgoing(to: .node(member.node), bytes: bytes))
+        } else if !questioned.contains(member.node) {
+          questioned.append(member.node)
+          out.append(Outgoing(to: .node(member.node), bytes: Message.inventoryRequest.encoded(header)))
+        }
       }
     }
   }

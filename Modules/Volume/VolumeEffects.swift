@@ -50,6 +50,10 @@ public enum VolumeEvent: Sendable, Hashable {
   case attached(vdl: LSN)
   /// This reader lost its stream and attaches anew.
   case lostStream(reason: String)
+  /// Repair has begun, or taken back, a change of members.
+  case repair(RepairPlanner.Action)
+  /// Repair wanted a change that cannot be made now; it is tried again later.
+  case repairRefused(RepairPlanner.Action, reason: String)
   /// A node says that its disk is full or failed.
   case nodeTrouble(NodeID, RejectReason)
 }
@@ -72,6 +76,8 @@ public struct VolumeEffects: Sendable {
   public var hasRoom = false
   /// Whether the instance is fenced.
   public var isFenced = false
+  /// When the machine wants a `tick`, where the next one would be too late.
+  public var timer: Instant?
   /// News for people.
   public var events: [VolumeEvent] = []
 
@@ -86,11 +92,12 @@ public struct VolumeEffects: Sendable {
     vdl = nil
     hasRoom = false
     isFenced = false
+    timer = nil
     events.removeAll(keepingCapacity: true)
   }
   /// Whether there is nothing to do or tell.
   public var isEmpty: Bool {
     sends.isEmpty && durable.isEmpty && failedWaiters.isEmpty && reads.isEmpty && vdl == nil && !hasRoom
-      && !isFenced && events.isEmpty
+      && !isFenced && timer == nil && events.isEmpty
   }
 }

@@ -20,7 +20,9 @@ extension VolumeRecovery {
   mutating func ask(_ id: Int, into out: inout [Outgoing]) {
     guard let configuration = groups[id].configuration else { return }
     switch phase {
-    case .learning, .preparing: askToPrepare(id, configuration, into: &out)
+    case .learning, .preparing:
+      askToPrepare(id, configuration, into: &out)
+      giveMissingSegments(id, configuration, into: &out)
     case .repairing:
       askToPrepare(id, configuration, into: &out)
       giveMissingSegments(id, configuration, into: &out)
@@ -36,15 +38,21 @@ extension VolumeRecovery {
           send(.truncate(list, vdl: chain.vdl, tail: chain.tails[id]), to: member.node, group: id, into: &out)
         }
       }
+      // Who answered and is no member (any more) may have missed that; no peer's word would do now.
+      for answer in groups[id].answers where configuration.index(of: answer.node) == nil {
+        send(.configure(configuration), to: answer.node, group: id, into: &out)
+      }
       askToCatchUp(id, configuration, into: &out)
     case .opened, .failed: return
     }
   }
 
-  /// Gives members that say that they have no segment an empty one, which then catches up and counts for repair.
+  /// Gives members that say that they have no segment an empty one, which then counts for the read quorum, catches up, and
+  /// counts for repair.
   ///
-  /// They were down when the group was made, and never acknowledged anything of it. A node that has lost its disk does not
-  /// come back under its old number (`FaultModel.md`), so nobody who says so has forgotten anything.
+  /// They were down when the group was made, and never acknowledged anything of it: "nothing" is a true answer. A node
+  /// that has lost its disk does not come back under its old number (`FaultModel.md`), and one that a later configuration
+  /// has left out refuses this one and names that: so nobody who says so has forgotten anything.
   private func giveMissingSegments(_ id: Int, _ configuration: GroupConfiguration, into out: inout [Outgoing]) {
     let group = groups[id]
     guard id < geometry, !group.lacking.isEmpty else { return }

@@ -75,7 +75,9 @@ extension VolumeRecovery {
     } else if status.truncationEpoch > groups[id].answers[known].truncation.epoch {
       send(.prepare, to: node, group: id, into: &out)
     } else {
-      groups[id].completeness[known] = max(groups[id].completeness[known], clip(status.scl, under: found))
+      let before = groups[id].completeness[known]
+      groups[id].completeness[known] = max(before, clip(status.scl, under: found))
+      if groups[id].completeness[known] > before { ticksStalled = 0 }
     }
     refresh(id)
   }
@@ -132,11 +134,13 @@ extension VolumeRecovery {
       }
       findEnd()
       guard chain != nil else { return }
+      for id in 0..<geometry { groups[id].successor = successor(of: id) }
       enter(.repairing)
       for id in 0..<geometry { ask(id, into: &out) }
     }
     if phase == .repairing, isEveryGroupReady {
       settleList()
+      for id in 0..<geometry { adoptSuccessor(of: id) }
       for id in 0..<geometry where mustPropose(id) { propose(in: id, above: nil) }
       enter(.truncating)
       for id in 0..<geometry { ask(id, into: &out) }
@@ -146,13 +150,26 @@ extension VolumeRecovery {
 
   private mutating func enter(_ next: Phase) {
     phase = next
+    ticksStalled = 0
     recount()
   }
 
   /// More is known than when VDL' was found: find it again.
   private mutating func backToPreparing() {
     chain = nil
+    for id in groups.indices { groups[id].successor = nil }
     enter(.preparing)
+  }
+
+  /// Forgets the answers and asks for them again (R6): promises stand, and what was held then is held now.
+  mutating func sampleAgain(into out: inout [Outgoing]) {
+    for id in groups.indices {
+      groups[id].answers.removeAll()
+      groups[id].completeness.removeAll()
+    }
+    ticksReady = 0
+    backToPreparing()
+    for id in 0..<geometry { ask(id, into: &out) }
   }
 
   /// Whether no more answers are worth waiting for: all members have answered, or a few ticks have passed.
@@ -178,9 +195,10 @@ extension VolumeRecovery {
     case .repairing:
       guard let chain else { return false }
       if plantedBug == .skipRepairBeforeOpening { return true }
-      return configuration.rule.isWriteQuorum(group.members(completeTo: chain.tails[id]))
+      return group.isRepaired(completeTo: chain.tails[id])
     case .truncating:
       guard let chain else { return false }
+      if !group.isPredecessorTold { return false }
       if group.isProposed, !isWritten(group.members { group.configured.contains($0) }, configuration) { return false }
       if plantedBug == .skipTruncation { return true }
       guard isWritten(group.members { group.truncated.contains($0) }, configuration) else { return false }

@@ -21,9 +21,14 @@ public import BorealisWire
 ///   A found one that may not be decided, or that is a transition, is proposed again with this epoch as ballot.
 /// - R5: nothing is concluded from silence: with less than a read quorum it waits, and says for whom.
 ///
+/// - R6: while repairing gets nowhere, sampling begins again: a node that has fallen silent since may have been the only
+///   one with the end of the log. What all others lack was never acknowledged, as they are a read quorum.
+/// - R7: copies are given up only where somebody has said that their disks are gone for good, and everybody else has
+///   answered; see `VolumeRecovery+Rebuild`.
+///
 /// Every request is repeated until answered, and every message is idempotent. A node that has lost its disk must not come
-/// back under its old identity: it would answer for records that it has forgotten. Members of the rule in force that hold
-/// no segment are therefore never given a new one here.
+/// back under its old identity: it would answer for records that it has forgotten. Members that say that they hold no segment
+/// have never held one, and are given it.
 public struct VolumeRecovery: ~Copyable, Sendable {
   /// Where it stands.
   public enum Phase: String, Sendable, Hashable {
@@ -49,11 +54,15 @@ public struct VolumeRecovery: ~Copyable, Sendable {
   ///
   /// The rule in force alone is safe, since the transition's hydration begins anew; the wait spares that where all are up.
   static let patienceTicks = 200
+  /// Ticks without progress in repairing after which nodes are asked again what they hold.
+  static let stallTicks = 400
 
   let volume: VolumeID
   let epoch: VolumeEpoch
   let instance: PeerID
   let allocationLimit: UInt64
+  /// What to go on without, where that is what opening takes.
+  let rebuild: Rebuild?
   /// Whom to ask for their inventory: those given, and all that any configuration names.
   var nodes: [NodeID]
   /// Nodes whose inventory has come.
@@ -71,6 +80,8 @@ public struct VolumeRecovery: ~Copyable, Sendable {
   var chain: RecoveredChain?
   /// Ticks since read quorums were complete.
   var ticksReady = 0
+  /// Ticks in the phase `repairing` without any progress.
+  var ticksStalled = 0
   /// Ticks in the phase `truncating`.
   var ticksTruncating = 0
   var nextResend: Instant
@@ -95,13 +106,16 @@ public struct VolumeRecovery: ~Copyable, Sendable {
   ///   - instance: who asks: answers go there.
   ///   - nodes: all storage nodes that may hold segments.
   ///   - allocationLimit: LAL; not below that of any writer that ever had the volume open.
+  ///   - rebuild: nodes whose disks are gone for good, to go on without where a write quorum cannot be had with them.
   public init(
-    volume: VolumeID, epoch: VolumeEpoch, instance: PeerID, nodes: [NodeID], allocationLimit: UInt64, now: Instant
+    volume: VolumeID, epoch: VolumeEpoch, instance: PeerID, nodes: [NodeID], allocationLimit: UInt64,
+    rebuild: Rebuild? = nil, now: Instant
   ) {
     self.volume = volume
     self.epoch = epoch
     self.instance = instance
     self.allocationLimit = allocationLimit
+    self.rebuild = rebuild
     self.nodes = nodes.sorted()
     nextResend = now.advanced(byNanoseconds: VolumeRecovery.resendInterval)
   }
@@ -153,7 +167,10 @@ public struct VolumeRecovery: ~Copyable, Sendable {
   /// Repeats what was not answered; call every 5 ms or so.
   public mutating func tick(now: Instant, into out: inout [Outgoing]) {
     switch phase {
-    case .learning, .repairing: break
+    case .learning: break
+    case .repairing:
+      ticksStalled += 1
+      if ticksStalled >= VolumeRecovery.stallTicks { sampleAgain(into: &out) }
     case .preparing: if isEveryGroupReady { ticksReady += 1 }
     case .truncating:
       ticksTruncating += 1

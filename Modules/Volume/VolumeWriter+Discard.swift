@@ -27,7 +27,7 @@ extension VolumeWriter {
     let entryBytes = wholePages ? configuration.pageSize : VolumeCatalog.entrySize + RecordPayload.rangeOverhead
     try checkRoom(records: records, bytes: records * RecordHeader.encodedSize + entryBytes)
     for page in 0..<UInt64(entry.touched) {
-      let address = PageID(object: object, index: entry.extent * catalog.extentPages + page)
+      let address = PageID(object: object, index: catalog.firstPage(ofEntry: number) + page)
       emitDiscard(address, entry: number, now: now, into: &e)
     }
     // The entry's record is the last one of the mini-transaction: `nextLSN` is the LSN that it will have.

@@ -5,12 +5,20 @@ import BorealisWire
 extension VolumeWriter {
   /// Begins, changes, takes back or ends a change of a group's members: replace one, lose a zone, return to full.
   ///
-  /// Goes on by itself: the new members hydrate, then the new rule comes into force. Reads and commits go on.
+  /// Goes on by itself: the new members hydrate, then the new rule comes into force. Reads and commits go on. Repair does
+  /// not take it back, but brings a group that was told to go on without a zone that is up back to all its copies.
   ///
   /// - Throws: `.conflict` while another change must end first; `.invalidArgument` where the policy refuses;
   ///   `.notFound`, `.fenced`, `.closed`.
   public mutating func change(
     _ group: ProtectionGroupID, to plan: MembershipPlan, now: Instant, into e: inout VolumeEffects
+  ) throws(VolumeError) {
+    try begin(group, plan, now: now, into: &e)
+    groups[Int(group.value)].isRepair = false
+  }
+  /// `change`, whoever asks for it.
+  mutating func begin(
+    _ group: ProtectionGroupID, _ plan: MembershipPlan, now: Instant, into e: inout VolumeEffects
   ) throws(VolumeError) {
     try checkUsable("change")
     let number = Int(group.value)
@@ -57,6 +65,11 @@ extension VolumeWriter {
   ) {
     let number = Int(header.group.value)
     guard number < groups.count, header.volumeEpoch == epoch else { return }
+    if let member = groups[number].configuration.index(of: node),
+      header.membershipEpoch >= groups[number].members[member].since
+    {
+      groups[number].members[member].isDamaged = status.isDamaged
+    }
     let isNews = groups[number].membership.heard(
       status, from: node, at: header.membershipEpoch, envelope: envelope(number), now: now, into: &e.sends)
     if isNews { adoptCounted(number, now: now, into: &e) }

@@ -14,6 +14,7 @@ extension VolumeWriter {
       finishStep(into: &e)
       return
     }
+    repair?.nodes.heard(node, now: now)
     switch message {
     case .appendAck(let scl): acknowledge(scl, from: node, header, now: now, into: &e)
     case .reject(let request, let reason, let configuration):
@@ -26,6 +27,8 @@ extension VolumeWriter {
     case .status(let status):
       acknowledge(status.scl, from: node, header, now: now, into: &e)
       receiveStatus(status, from: node, header, now: now, into: &e)
+    case .inventory(let held):
+      if repair != nil { receiveInventory(held, from: node, into: &e) } else { counters.messagesDropped += 1 }
     default: counters.messagesDropped += 1
     }
     finishStep(into: &e)
@@ -45,7 +48,15 @@ extension VolumeWriter {
       return
     }
     counters.acks += 1
-    if groups[number].acknowledge(member: member, scl: scl) { advance(now: now, into: &e) }
+    if groups[number].acknowledge(member: member, scl: scl) {
+      if groups[number].pgcl >= groups[number].lastSent {
+        let taken = now.nanoseconds(since: groups[number].lastSentAt)
+        counters.quorums += 1
+        counters.quorumNanoseconds += taken
+        hold.noteQuorum(nanoseconds: taken)
+      }
+      advance(now: now, into: &e)
+    }
     sendIfDue(number, now: now, into: &e)
   }
 
@@ -73,7 +84,9 @@ extension VolumeWriter {
       if blind[write.page] == write.lsn { blind[write.page] = nil }
       blindQueue.popFirst()
     }
+    let woken = e.durable.count
     wake(upTo: durable, into: &e)
+    if e.durable.count > woken { hold.noteWoken(e.durable.count - woken, now: now) }
     if isBlocked {
       isBlocked = false
       e.hasRoom = true

@@ -22,15 +22,23 @@ extension VolumeWriter {
     groups[group].open.append(LSN.zero)
     groups[group].openFirst = nextLSN
   }
-  /// Sends what waits for the window, and the open batch when none of the group is under way, or when it is full.
+  /// Sends what waits for the window, and the open batch when none of the group is under way and no client is waited for,
+  /// or when it is full.
   mutating func sendIfDue(_ group: Int, now: Instant, into e: inout VolumeEffects) {
     if groups[group].queued > 0 { sendQueued(group, now: now, into: &e) }
     guard !groups[group].open.isEmpty else { return }
-    if groups[group].open.count >= configuration.batchBytesMax
-      || !groups[group].isUnderWay(now: now, timeout: configuration.resendAfter)
-    {
-      sendBatch(group, now: now, into: &e)
+    if groups[group].open.count < configuration.batchBytesMax {
+      if groups[group].isUnderWay(now: now, timeout: configuration.resendAfter) { return }
+      if isHolding(now: now) {
+        // Nobody waits for what is in it: the wait to come, or a tick, sends it.
+        if !waiters.isEmpty { e.timer = e.timer ?? hold.takeTimer() }
+        return
+      }
     }
+    sendBatch(group, now: now, into: &e)
+  }
+  private func isHolding(now: Instant) -> Bool {
+    configuration.holdsForWoken && bytesInFlight < configuration.bytesInFlightMax / 2 && hold.isHolding(now: now)
   }
   /// Ends the open batch, and sends it where the window has room.
   mutating func sendBatch(_ group: Int, now: Instant, into e: inout VolumeEffects) {
@@ -90,6 +98,7 @@ extension VolumeWriter {
     tickReads(now: now, into: &e)
     tickReaders(now: now, into: &e)
     tickGrowth(now: now, into: &e)
+    tickRepair(now: now, into: &e)
     updateMinReadPoint()
     finishStep(into: &e)
   }

@@ -75,8 +75,11 @@ public struct VolumeWriter: ~Copyable, Sendable {
   /// A commit was refused: tell when there is room.
   var isBlocked = false
   var growth = Growth()
+  /// nil where the volume does not heal by itself.
+  var repair: VolumeRepair?
   var waiters = WaiterQueue()
   var wakeCount: UInt64 = 0
+  var hold = CommitHold()
 
   // Pages
   var cache: PageCache
@@ -128,7 +131,11 @@ public struct VolumeWriter: ~Copyable, Sendable {
         plantedBug: configuration.plantedBug)
     }
     catalog = VolumeCatalog(
-      pageSize: configuration.pageSize, extentPages: configuration.extentPages, groupPages: configuration.groupPages)
+      pageSize: configuration.pageSize, extentPages: configuration.extentPages, groupPages: configuration.groupPages,
+      firstExtentPages: configuration.firstExtentPages)
+    repair = configuration.repair.map {
+      VolumeRepair($0, policy: configuration.policy, topology: configuration.topology, now: now)
+    }
     cache = PageCache(pageSize: configuration.pageSize, bytes: configuration.cacheBytes)
     reads = SegmentReads(
       envelope: MessageHeader(volume: opened.volume, sender: instance, volumeEpoch: opened.epoch),
@@ -178,11 +185,19 @@ public struct VolumeWriter: ~Copyable, Sendable {
   /// Whether `lsn` is durable; where it is not, `VolumeEffects.durable` will name the waiter once.
   ///
   /// - Throws: `.fenced` (outcome unknown), `.invalidArgument` for an LSN that was never issued.
-  public mutating func wait(for lsn: LSN, waiter: WaiterID) throws(VolumeError) -> Bool {
+  public mutating func wait(
+    for lsn: LSN, waiter: WaiterID, now: Instant, into e: inout VolumeEffects
+  ) throws(VolumeError) -> Bool {
     if lsn <= vdl { return true }
     if fenced { throw VolumeError(.fenced, operation: "wait", outcome: .unknown, lsn: lsn) }
     guard lsn <= lastRecord else { throw VolumeError(.invalidArgument, operation: "wait", lsn: lsn) }
     waiters.insert(lsn, id: waiter)
+    guard configuration.holdsForWoken else { return false }
+    if hold.noteReturned(now: now) {
+      for group in groups.indices { sendIfDue(group, now: now, into: &e) }
+    } else if hold.isHolding(now: now) {
+      e.timer = e.timer ?? hold.takeTimer()
+    }
     return false
   }
 

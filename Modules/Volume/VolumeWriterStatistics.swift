@@ -14,6 +14,10 @@ public struct VolumeWriterStatistics: Sendable, Hashable {
   public var blindWrites: UInt64 = 0
   /// Batches sent, once each.
   public var batches: UInt64 = 0
+  /// Batches whose quorum came while none was sent after them, and the nanoseconds that took in all.
+  public var quorums: UInt64 = 0
+  /// Nanoseconds from sending those batches to their quorum, added up.
+  public var quorumNanoseconds: UInt64 = 0
   /// Batches sent again to one member.
   public var batchesResent: UInt64 = 0
   /// Messages sent to nodes.
@@ -34,6 +38,8 @@ public struct VolumeWriterStatistics: Sendable, Hashable {
   public var evictions: UInt64 = 0
   /// Reads asked of a second segment because the first was late.
   public var readsHedged: UInt64 = 0
+  /// Changes of members that repair has begun or taken back.
+  public var repairs: UInt64 = 0
   /// Waiters at the moment.
   public var waiters = 0
   /// Records above VDL at the moment.

@@ -20,6 +20,10 @@ struct WriterMember: Sendable {
   var lastResent = Instant.zero
   /// Doublings of the resend interval, for a member that does not answer.
   var backoff = 0
+  /// Whether it last said that it knows of damage.
+  var isDamaged = false
+  /// Since when it is damaged or far behind, as far as repair has noticed.
+  var ailingSince: Instant?
 }
 
 /// One protection group as the writer sees it.
@@ -30,7 +34,7 @@ struct WriterGroup: ReadableGroup, Sendable {
   var membership: GroupMembership
   private(set) var quorum: QuorumTable
   /// By member index.
-  private(set) var members: [WriterMember]
+  var members: [WriterMember]
   /// SCL by member index.
   private(set) var scls: [LSN]
   /// Highest point that a write quorum is complete up to.
@@ -58,6 +62,8 @@ struct WriterGroup: ReadableGroup, Sendable {
   var toldVDL = LSN.zero
   var toldReadPoint = LSN.zero
   var lastToldAt: Instant
+  /// Whether the change of members under way was begun by repair.
+  var isRepair = false
   private let plantedBug: PlantedBug?
 
   init(

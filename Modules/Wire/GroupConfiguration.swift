@@ -159,9 +159,14 @@ public struct GroupConfiguration: Hashable, Sendable {
   }
   /// Whether `set` is a read quorum now: of the rule in force only.
   public func isReadQuorum(_ set: MemberSet) -> Bool { rule.isReadQuorum(set) }
-  /// Whether this one supersedes `other`: higher membership epoch, then higher proposing volume epoch.
+  /// Whether this one supersedes `other`: higher proposing volume epoch, then higher membership epoch.
+  ///
+  /// The volume epoch is the ballot, and comes first: an opener finds whatever an earlier writer has decided and goes on
+  /// from there, so what a later writer proposes contains it. What an earlier one proposed besides, under however high a
+  /// membership epoch, is not decided and never will be. By membership epoch first, such a straggler on one node that was
+  /// cut off would take back what a later writer has decided since under a lower number.
   public func supersedes(_ other: GroupConfiguration) -> Bool {
-    epoch == other.epoch ? proposedBy > other.proposedBy : epoch > other.epoch
+    proposedBy == other.proposedBy ? epoch > other.epoch : proposedBy > other.proposedBy
   }
 }
 

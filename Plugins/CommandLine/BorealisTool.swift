@@ -6,5 +6,8 @@ struct BorealisTool: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "borealis",
     abstract: "An Aurora that you can run yourself: a log-structured cluster volume with six copies in three zones.",
-    subcommands: [DemoCommand.self, SimulateCommand.self, BenchCommand.self, CrashCommand.self, ChildCommand.self])
+    subcommands: [
+      DemoCommand.self, FormatCommand.self, FileSystemCommand.self, SimulateCommand.self, BenchCommand.self,
+      CrashCommand.self, ChildCommand.self,
+    ])
 }

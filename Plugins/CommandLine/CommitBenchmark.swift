@@ -27,9 +27,14 @@ enum CommitBenchmark {
     let one = Latencies(ours)
     let peer = Latencies(limit)
     let oneRate = Double(ours.count) / seconds
+    let before = volume.statistics
     let start = ContinuousClock.now
     let many = try clients(32, commits: 1000, of: volume, seed: 100)
     let manyRate = 32_000 / (ContinuousClock.now - start).seconds
+    let after = volume.statistics
+    let batches = Double(max(1, after.batches - before.batches))
+    let quorum =
+      Double(after.quorumNanoseconds - before.quorumNanoseconds) / Double(max(1, after.quorums - before.quorums))
     let manyLatencies = Latencies(many.flatMap { $0 })
     return [
       Measurement(
@@ -42,8 +47,8 @@ enum CommitBenchmark {
         name: "commit-32", value: manyRate, unit: "1/s", peer: oneRate, ratio: manyRate / oneRate,
         target: "ratio >= 8",
         note: note(
-          "p50 %.0f us, p99 %.0f us; peer: one client", manyLatencies.microseconds(0.5),
-          manyLatencies.microseconds(0.99))),
+          "p50 %.0f us, p99 %.0f us, %.1f commits a batch, quorum of a batch in %.0f us; peer: one client",
+          manyLatencies.microseconds(0.5), manyLatencies.microseconds(0.99), 32_000 / batches, quorum / 1000)),
     ]
   }
 

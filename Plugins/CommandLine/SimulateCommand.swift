@@ -52,9 +52,6 @@ struct SimulateCommand: ParsableCommand {
       trouble = found
     }
     let result = campaign(policy: chosen, faults: trouble)
-    for failure in result.summary.failures.prefix(json ? .max : 5) {
-      print(json ? line(failure) : failure.explanation)
-    }
     if json {
       print(line(result.summary, seconds: result.seconds))
     } else {
@@ -69,6 +66,9 @@ struct SimulateCommand: ParsableCommand {
     if !result.summary.failures.isEmpty { throw ExitCode.failure }
   }
 
+  /// Failures whose whole story is printed; of the others one line.
+  private static let storiesMax = 5
+
   private struct Result {
     var summary: SimulationCampaign.Summary
     var seconds: Double
@@ -79,10 +79,19 @@ struct SimulateCommand: ParsableCommand {
     let start = ContinuousClock.now
     let deadline = minutes.map { start + .milliseconds(Int64($0 * 60_000)) }
     let next = Atomic<UInt64>(0)
-    let reports = Mutex<[SimulationReport]>([])
     let (count, first, isVerbose) = (seeds, seed, verbose && seeds == 1)
-    let isTerminal = isatty(2) == 1
     let width = minutes == nil ? min(threads, Int(clamping: seeds)) : threads
+    let progress = CampaignProgress(total: minutes == nil ? count : nil) { report, number in
+      // Told as it comes; the digest is summed in the order of the seeds, at the end.
+      if json {
+        print(line(report))
+      } else if number <= Self.storiesMax {
+        print(report.explanation)
+      } else {
+        print("seed \(report.seed): \(report.violations.first?.description ?? "failed")")
+      }
+      fflush(nil)
+    }
     let workers = (0..<max(1, width)).map { _ in
       WorkerThread {
         while true {
@@ -94,18 +103,14 @@ struct SimulateCommand: ParsableCommand {
           options.isVerbose = isVerbose
           var report = Simulation.run(options)
           if report.passed, count > 1 { report.story = [] }
-          let done = reports.withLock { reports in
-            reports.append(report)
-            return reports.count
-          }
-          if isTerminal, done % 50 == 0 { FileHandle.standardError.write(Data("\r\(done) seeds".utf8)) }
+          progress.add(report)
         }
       }
     }
     for worker in workers { worker.join() }
-    if isTerminal { FileHandle.standardError.write(Data("\r".utf8)) }
+    let reports = progress.finish()
     var summary = SimulationCampaign.Summary()
-    let all = reports.withLock { $0 }.sorted { $0.seed < $1.seed }
+    let all = reports.sorted { $0.seed < $1.seed }
     for report in all { summary.add(report) }
     return Result(summary: summary, seconds: (ContinuousClock.now - start).seconds, last: all.last)
   }

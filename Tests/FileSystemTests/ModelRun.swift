@@ -16,7 +16,13 @@ struct ModelRun {
   let seed: UInt64
   var g: DeterministicGenerator
   var model = ModelFileSystem()
-  var space: InMemoryPageSpace
+  var space: any WritablePageSpace
+  /// The space, where it keeps its history.
+  var memory: InMemoryPageSpace? { space as? InMemoryPageSpace }
+  /// Ends the use of the space as a crash does, and gives what is found then; where it is no `memory`.
+  let reopen: (() throws -> any WritablePageSpace)?
+  /// What may be found after a crash: everything since the last sync.
+  var states: [ModelFileSystem] = []
   var files: VolumeFileSystem
   var handles: [Handle] = []
   var expected: [UInt64: Expected] = [:]
@@ -25,16 +31,20 @@ struct ModelRun {
   let names: [FileName]
   let fileBytesMax: UInt64
 
-  init(seed: UInt64) throws {
+  init(seed: UInt64, on given: (any WritablePageSpace)? = nil, reopen: (() throws -> any WritablePageSpace)? = nil)
+    throws
+  {
     self.seed = seed
+    self.reopen = reopen
     g = DeterministicGenerator(seed: seed)
-    let pageSize = [2048, 2048, 4096][g.index(3)]
-    space = InMemoryPageSpace(pageSize: pageSize)
+    let drawn = [2048, 2048, 4096][g.index(3)]
+    let pageSize = given?.pageSize ?? drawn
+    space = given ?? InMemoryPageSpace(pageSize: pageSize)
     var options = FileSystemOptions()
     options.reclaiming = .byHand
     options.treeCacheBytes = ByteCount(UInt64(g.chance(1, in: 2) ? 16 : 200) * UInt64(pageSize))
     options.writeBytesMax = ByteCount(4 * UInt64(pageSize))
-    options.discardPagesMax = 8
+    options.discardPagesMax = given == nil ? 8 : 64
     options.discardPagesSmall = 3
     if g.chance(1, in: 3) { options.nameHash = { UInt64($0.count % 3) << 40 } }
     let clock = Counter()
@@ -48,7 +58,9 @@ struct ModelRun {
     note()
   }
 
-  private mutating func note() { expected[space.lastLSN.value] = .exact(model.dump()) }
+  private mutating func note() {
+    if let memory { expected[memory.lastLSN.value] = .exact(model.dump()) } else { states.append(model) }
+  }
   private mutating func name() -> FileName { names[g.index(names.count)] }
   private mutating func pick(_ isWanted: (ModelFileSystem.Node) -> Bool) -> Int? {
     let found = model.nodes.filter { isWanted($0.value) }.keys.sorted()
@@ -86,7 +98,9 @@ struct ModelRun {
     case 92..<95: try writeAtomically()
     case 95..<97: try files.reclaim()
     case 97: try read()
-    case 98: try files.syncAll()
+    case 98:
+      try files.syncAll()
+      states = []
     default: if g.chance(1, in: 4) { try restart() }
     }
     note()
@@ -196,7 +210,7 @@ struct ModelRun {
       let at = run.g.chance(1, in: 3) ? offset / run.space.pageSize * run.space.pageSize : offset
       run.log.append("write \(file.inode) \(at) \(count)")
       let data = run.bytes(count)
-      let before = run.space.lastLSN.value
+      let before = run.memory?.lastLSN.value ?? 0
       try run.files.write(file, at: UInt64(at), data)
       // One mini-transaction for each part: each is a state of its own.
       let part = Int(run.options.writeBytesMax.value)
@@ -206,20 +220,21 @@ struct ModelRun {
         let size = min(part - (at + done) % part, count - done)
         run.model.write(id, at: at + done, Array(data[done..<(done + size)]))
         lsn += 1
-        run.expected[lsn] = .exact(run.model.dump())
+        if run.memory != nil { run.expected[lsn] = .exact(run.model.dump()) } else { run.note() }
         done += size
       }
-      #expect(run.space.lastLSN.value == lsn, "seed \(run.seed): a write takes one mini-transaction a part")
+      guard let memory = run.memory else { return }
+      #expect(memory.lastLSN.value == lsn, "seed \(run.seed): a write takes one mini-transaction a part")
     }
   }
   private mutating func truncate() throws {
     try withFile { run, id, file in
       let size = run.g.chance(1, in: 3) ? 0 : Int(run.g.below(run.fileBytesMax))
       run.log.append("truncate \(file.inode) \(size)")
-      let (before, first) = (run.model, run.space.lastLSN.value)
+      let (before, first) = (run.model, run.memory?.lastLSN.value ?? 0)
       try run.files.truncate(file, to: UInt64(size))
       run.model.resize(id, size)
-      let last = run.space.lastLSN.value
+      let last = run.memory?.lastLSN.value ?? 0
       for lsn in (first + 1)..<(max(last, first + 1)) { run.expected[lsn] = .cutting(before, id) }
     }
   }
@@ -251,15 +266,15 @@ struct ModelRun {
         FileWrite(at: run.g.below(run.fileBytesMax), run.bytes(run.g.index(2 * run.space.pageSize)))
       }
       run.log.append("atomic \(file.inode) \(writes.map { ($0.offset, $0.bytes.count) }) \(String(describing: size))")
-      let before = run.space.lastLSN.value
+      let before = run.memory?.lastLSN.value ?? 0
       do throws(FileSystemError) {
         _ = try run.files.writeAtomically(file, writes, size: size.map { UInt64($0) })
       } catch {
         #expect(error.code == .tooLarge)
-        #expect(run.space.lastLSN.value == before)
+        #expect(run.memory?.lastLSN.value ?? before == before)
         return
       }
-      #expect(run.space.lastLSN.value == before + 1)
+      #expect(run.memory?.lastLSN.value ?? before + 1 == before + 1)
       for write in writes { run.model.write(id, at: Int(write.offset), write.bytes) }
       if let size { run.model.resize(id, size) }
     }
@@ -278,23 +293,34 @@ struct ModelRun {
     log.append("restart")
     if g.chance(1, in: 2) {
       try files.unmount()
+      states = []
       note()
     }
-    space = space.prefix(upTo: space.lastLSN)
+    if let memory { space = memory.prefix(upTo: memory.lastLSN) }
+    if let reopen { space = try reopen() }
     handles = []
-    model.crash()
     files = try VolumeFileSystem.mount(space, options: options)
+    if memory == nil {
+      // A prefix of what was done, and at least what was synced.
+      let found = try files.dump()
+      #expect(try files.check().problems == [], "seed \(seed)")
+      let state = states.reversed().first { $0.dump() == found }
+      model = try #require(state, "seed \(seed): no state since the last sync is what was found")
+      states = []
+    }
+    model.crash()
   }
 
   // MARK: Prefixes
 
   /// Mounts the file system as of each of these LSNs, and checks it.
   func verify(_ lsns: [UInt64]) throws {
+    guard let memory else { return }
     let past = InMemoryPageSpace(pageSize: space.pageSize)
     for lsn in lsns.sorted() {
-      past.advance(along: space, to: LSN(lsn))
+      past.advance(along: memory, to: LSN(lsn))
       guard let expected = expected[lsn] else { continue }
-      try ModelRun.verify(past, expected, options, "seed \(seed), LSN \(lsn) of \(space.lastLSN)")
+      try ModelRun.verify(past, expected, options, "seed \(seed), LSN \(lsn) of \(memory.lastLSN)")
     }
   }
   static func verify(

@@ -10,7 +10,7 @@ struct ModelTests {
   func randomOperations(seed: UInt64) throws {
     var run = try ModelRun(seed: seed)
     for _ in 0..<500 { try run.step() }
-    let last = run.space.lastLSN.value
+    let last = try #require(run.memory).lastLSN.value
     #expect(try run.files.dump() == run.model.dump())
     #expect(try run.files.check().problems == [])
     // The first ones, the last one, all in the middle of a cut, and some at random.

@@ -74,6 +74,42 @@ extension FileVolumeTests {
   }
 }
 
+extension FileVolumeTests {
+  @Test("a zone and one node more are lost for good: the volume goes on with three copies, and repairs itself to six")
+  func zoneAndOneMore() throws {
+    let directory = try TemporaryDirectory()
+    var fleet = try StorageFleet.files(at: directory.path, spares: 6)
+    let volume = try Volume.create(on: fleet)
+    for i in 0..<100 {
+      try volume.waitUntilDurable(try volume.write { $0.write(page(UInt64(i)), at: 0, [UInt8(i + 1)]) })
+    }
+    volume.close()
+    fleet.stop()
+    let lost = fleet.topology.prefix(6).filter { $0.zone == ZoneID(2) || $0.node == NodeID(1) }
+    #expect(lost.count == 3)
+    for node in lost {
+      try FileManager.default.removeItem(atPath: "\(directory.path)/zone-\(node.zone)/node-\(node.node.value)")
+    }
+    fleet = try StorageFleet.files(at: directory.path, spares: 6)
+    defer { fleet.stop() }
+    let refusal = #expect(throws: VolumeError.self) { try Volume.open(on: fleet, timeoutMilliseconds: 500) }
+    #expect(refusal?.code == .unavailable)
+    let wrong = #expect(throws: VolumeError.self) { try Volume.open(on: fleet, lost: [NodeID(0)]) }
+    #expect(wrong?.code == .invalidArgument)
+    let again = try Volume.open(on: fleet, options: RepairTests.options(zoneLostAfter: 3000), lost: lost.map(\.node))
+    for i in 0..<100 { #expect(try again.bytes(page(UInt64(i)))[0] == UInt8(i + 1)) }
+    try again.waitUntilDurable(try again.write { $0.write(page(200), at: 0, [7]) })
+    #expect(again.configurations[0].rule.members.count == 4)
+    let healed = try eventually {
+      try again.waitUntilDurable(try again.write { $0.write(page(201), at: 0, [8]) })
+      let configuration = again.configurations[0]
+      return configuration.pending == nil && configuration.rule.members.count == 6
+        && lost.allSatisfy { configuration.index(of: $0.node) == nil }
+    }
+    #expect(healed, "\(again.configurations[0])")
+  }
+}
+
 @Suite("Coordinators")
 struct CoordinatorTests {
   private static let metadata = VolumeMetadata(

@@ -24,7 +24,21 @@ import Testing
 
   @Test("seeds that once found a bug", arguments: RegressionSeeds.all)
   func regression(seed: UInt64) {
-    let report = Simulation.run(SimulationOptions(seed: seed))
+    // Most were found when writers held nothing: so they are run again, and as they are drawn now.
+    for holds in [false, true] {
+      var options = SimulationOptions(seed: seed)
+      options.holdsForWoken = holds
+      let report = Simulation.run(options)
+      #expect(report.passed, "\(report.explanation)")
+    }
+  }
+
+  @Test("seeds that once failed with options of their own", arguments: RegressionSeeds.special)
+  func special(_ run: RegressionSeeds.Special) throws {
+    var options = SimulationOptions(seed: run.seed)
+    options.policy = run.policy
+    if let faults = run.faults { options.faults = try #require(FaultClass.parse(faults)) }
+    let report = Simulation.run(options)
     #expect(report.passed, "\(report.explanation)")
   }
 
@@ -81,7 +95,8 @@ import Testing
       options.faultInterval = 60_000_000
       options.ignoredInvariants = [.i7]
       let report = Simulation.run(options)
-      if !report.passed {
+      // (Others may see it first: a page that is served below PGMRPL, say.)
+      if report.violations.first?.invariant == .i1 {
         lost = report
         break
       }

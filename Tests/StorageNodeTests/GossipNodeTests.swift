@@ -96,6 +96,64 @@ import Testing
     #expect(c.rejects(2).contains(.noSuchSegment))
   }
 
+  @Test("a configuration that was held up brings no segment back to a node that was left out since")
+  func whatWasHeldUpBringsNothingBack() throws {
+    var g = DeterministicGenerator(seed: 1)
+    let c = try TestCluster(3)
+    c.create()
+    let held = c.group(epoch: 2)
+    let without = c.group(epoch: 3, members: Array(c.members[..<2]))
+    c.give(.configure(without), c.header(), to: 2)
+    c.settle()
+    for restarts in [false, true] {
+      if restarts { try c.nodes[2].restart(now: c.now, using: &g) }
+      c.answers.removeAll()
+      c.give(.configure(held), c.header(), to: 2)
+      c.settle()
+      #expect(c.status(2) == nil)
+      let named = c.take(2) { message -> GroupConfiguration? in
+        if case .reject(_, .staleMembershipEpoch, let configuration) = message { configuration } else { nil }
+      }
+      #expect(named == [without])
+    }
+    // It comes back as a member of a later configuration, and may go again.
+    let again = c.group(epoch: 4)
+    c.give(.configure(again), c.header(), to: 2)
+    c.settle()
+    #expect(c.take(2) { if case .configured(let x) = $0 { x } else { nil } } == [again])
+    try c.nodes[2].restart(now: c.now, using: &g)
+    #expect(c.scl(2) == 0)
+  }
+
+  @Test("a coming member does not go on the word of an earlier writer than the one that it has promised")
+  func aComingMemberStays() throws {
+    for isPromised in [false, true] {
+      let c = try TestCluster(3)
+      var coming = c.group(epoch: 2)
+      coming.rule = QuorumRule(
+        write: [[Threshold(2, of: MemberSet(rawValue: 3))]], read: [[Threshold(1, of: MemberSet(rawValue: 3))]])
+      coming.pending = QuorumRule(
+        write: [[Threshold(2, of: MemberSet(rawValue: 5))]], read: [[Threshold(1, of: MemberSet(rawValue: 5))]])
+      coming.hydrationTarget = LSN(1)
+      for k in 0..<3 { c.give(.configure(coming), c.header(), to: k) }
+      c.settle()
+      if isPromised { c.give(.prepare, c.header(epoch: 5), to: 2) }
+      c.settle()
+      // Writer 1 has proposed to take the transition back, and told only a node that comes back now.
+      let revert = c.group(epoch: 3, members: Array(c.members[..<2]))
+      let status = try #require(c.status(0))
+      var header = c.header(epoch: isPromised ? 5 : 1, membership: 3)
+      header.sender = .node(NodeID(0))
+      c.give(
+        .gossip(status, TruncationList(), configuration: revert, retention: Retention()), header, to: 2)
+      c.settle()
+      #expect((c.status(2) != nil) == isPromised)
+      c.give(.configure(revert), c.header(epoch: 5), to: 2)
+      c.settle()
+      #expect(c.status(2) == nil, "the writer of the promised epoch has found it decided")
+    }
+  }
+
   @Test func inventoryNamesSegmentsAndEpoch() throws {
     let c = try TestCluster(1)
     c.create(epoch: 4)

@@ -190,7 +190,7 @@ import Testing
       .fact(.truncation(TruncationList(epoch: VolumeEpoch(2), ranges: [LSNRange(after: LSN(1), through: LSN(5))]))),
       .fact(.retention(Retention(epoch: VolumeEpoch(2), sequence: 1, pins: [LSN(4), LSN(9)], floor: LSN(2)))),
       .fact(.segment(SegmentFacts(group: ProtectionGroupID(3), gcPoint: LSN(1), scl: LSN(2), flags: 3, mark: LSN(8)))),
-      .fact(.segmentRemoved(ProtectionGroupID(3))), .chunkSealed(chunk), .chunkRetired(8), .lastSealed(9),
+      .fact(.segmentRemoved(ProtectionGroupID(3), by: nil)), .chunkSealed(chunk), .chunkRetired(8), .lastSealed(9),
       .pagesInstalled([
         InstalledPage(
           group: ProtectionGroupID(1), page: PageID(object: ObjectID(2), index: 3), lsn: LSN(4), slot: 5)

@@ -109,7 +109,7 @@ struct DurabilityTests {
           let lsn = try volume.commit(mtr)
           nextWaiter += 1
           waiting[nextWaiter] = lsn
-          if try volume.writer.wait(for: lsn, waiter: nextWaiter) { woken.insert(nextWaiter) }
+          if try volume.wait(for: lsn, waiter: nextWaiter) { woken.insert(nextWaiter) }
         } catch {
           if error.code != .wouldBlock { return "commit: \(error)" }
         }
@@ -218,7 +218,7 @@ struct DurabilityTests {
   func fencing() throws {
     let volume = TestVolume()
     let lsn = try volume.commit(DurabilityTests.write(page(1, 0), 1))
-    #expect(try volume.writer.wait(for: lsn, waiter: 77) == false)
+    #expect(try volume.wait(for: lsn, waiter: 77) == false)
     // A refusal from before this opening is late, not fencing.
     let header = MessageHeader(volume: TestVolume.volume, sender: .node(NodeID(3)), volumeEpoch: VolumeEpoch(1))
     volume.receive(Message.reject(request: 0, reason: .staleVolumeEpoch, configuration: nil).encoded(header))

@@ -35,7 +35,7 @@ struct GreatTransactionTests {
     #expect(volume.quiesce(rounds: 4000))
     let before = try volume.commit(DurabilityTests.write(page(2, 0), 1))
     let lsn = try volume.commit(great(7))
-    #expect(try !volume.writer.wait(for: lsn, waiter: 1))
+    #expect(try volume.wait(for: lsn, waiter: 1) == false)
     #expect(underWay(volume) < 2 * 5000 + 3 * 4000, "more than a window of each group was sent")
     let blocked = #expect(throws: VolumeError.self) { try volume.commit(DurabilityTests.write(page(2, 0), 2)) }
     #expect(blocked?.code == .wouldBlock)

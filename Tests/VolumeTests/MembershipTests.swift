@@ -265,7 +265,6 @@ struct MembershipTests {
     var stray = Self.six
     stray.epoch = MembershipEpoch(2)
     stray.members[5] = SegmentMember(node: NodeID(9), zone: ZoneID(2))
-    stray.proposedBy = VolumeEpoch(3)
     var driver = MembershipDriver(Self.six, answering: Self.subset(63, of: 6))
     driver.held[0] = stray
     let news = driver.machine.saw(stray, envelope: driver.envelope, now: driver.now, into: &driver.out)
@@ -274,6 +273,12 @@ struct MembershipTests {
     #expect(driver.machine.phase == .stable && driver.machine.decided.members == Self.six.members)
     #expect(driver.machine.decided.epoch == MembershipEpoch(2) && driver.machine.decided.proposedBy == VolumeEpoch(5))
     #expect(driver.held[0] == driver.machine.decided)
+    // One of a writer before the one whose configuration was found: superseded, whatever its number.
+    var older = stray
+    older.proposedBy = VolumeEpoch(3)
+    older.epoch = MembershipEpoch(9)
+    let isNews = driver.machine.saw(older, envelope: driver.envelope, now: driver.now, into: &driver.out)
+    #expect(!isNews && driver.machine.phase == .stable)
     // A newer writer's is not ours to judge.
     var newer = stray
     newer.proposedBy = VolumeEpoch(6)

@@ -45,6 +45,8 @@ struct PerfectNode {
   /// What no node should ever see: two records with one LSN, malformed records.
   var complaints: [String] = []
   var readsServed = 0
+  /// Whether it says that it knows of damage.
+  var isDamaged = false
 
   mutating func receive(_ bytes: [UInt8]) -> Outgoing? {
     guard let (header, message) = try? Message.decode(bytes) else {
@@ -70,6 +72,9 @@ struct PerfectNode {
         segments[header.group] = PerfectSegment(configuration: configuration)
       }
       return segments[header.group].map { answer(.configured($0.configuration)) }
+    }
+    if case .inventoryRequest = message {
+      return answer(.inventory(segments.values.map(\.configuration).sorted { $0.group < $1.group }))
     }
     guard var segment = segments[header.group] else {
       return answer(.reject(request: request, reason: .noSuchSegment, configuration: nil))
@@ -117,7 +122,7 @@ struct PerfectNode {
         .status(
           SegmentStatus(
             scl: segment.scl, gcPoint: .zero, knownVDL: segment.vdl, minReadPoint: segment.minReadPoint,
-            truncationEpoch: .zero)))
+            truncationEpoch: .zero, isDamaged: isDamaged)))
     default:
       complaints.append("message kind \(message.kind)")
       return nil

@@ -1,5 +1,8 @@
 import BorealisCore
+import BorealisReplicationPolicy
 import BorealisWire
+
+@testable import BorealisVolume
 
 /// The simplest possible storage node: everything is durable at once, SCL is found anew each time, nothing is collected.
 struct RecoveryNode {
@@ -66,6 +69,12 @@ struct RecoveryNode {
     }
     guard new.supersedes(mine) else { return }
     if new.index(of: id) == nil, new.pending == nil {
+      // As `StorageNode.adopt` does: a coming member stays until the writer of the promised epoch says otherwise.
+      if new.proposedBy < epoch, mine.isHydrating, let index = mine.index(of: id),
+        !mine.rule.members.contains(MemberSet(member: index))
+      {
+        return
+      }
       segments[group] = nil
     } else {
       segments[group]?.configuration = new

@@ -6,7 +6,7 @@ import Testing
 @testable import BorealisVolume
 
 /// A few nodes, one group, no faults but those asked for.
-private final class SmallCluster {
+final class SmallCluster {
   static let volume = VolumeID(3)
   var nodes: [RecoveryNode]
   var network: [Outgoing] = []
@@ -44,10 +44,10 @@ private final class SmallCluster {
         previousOfPage: .zero, page: PageID(object: ObjectID(1), index: 0), group: ProtectionGroupID(0),
         epoch: VolumeEpoch(1), kind: .discard, isConsistencyPoint: lsn % 2 == 0, payloadSize: 0))
   }
-  func recovery(_ epoch: UInt32) -> RecoveryWorld.RecoveryBox {
+  func recovery(_ epoch: UInt32, rebuild: VolumeRecovery.Rebuild? = nil) -> RecoveryWorld.RecoveryBox {
     var machine = VolumeRecovery(
       volume: SmallCluster.volume, epoch: VolumeEpoch(epoch), instance: .instance(epoch), nodes: nodes.map(\.id),
-      allocationLimit: 40, now: now)
+      allocationLimit: 40, rebuild: rebuild, now: now)
     machine.start(now: now, into: &network)
     return RecoveryWorld.RecoveryBox(machine, epoch: VolumeEpoch(epoch))
   }
@@ -59,6 +59,22 @@ private final class SmallCluster {
       box.machine.tick(now: now, into: &network)
     }
     deliver(box, until: phase)
+  }
+  /// Delivers so many messages, with ticks where none is left.
+  func run(_ box: RecoveryWorld.RecoveryBox, messages: Int) {
+    for _ in 0..<messages {
+      if network.isEmpty {
+        now = now.advanced(byMilliseconds: 5)
+        box.machine.tick(now: now, into: &network)
+        continue
+      }
+      let message = network.removeFirst()
+      if let node = message.to.node {
+        nodes[Int(node.value)].receive(message.bytes, &network)
+      } else if message.to == .instance(box.epoch.value) {
+        box.machine.receive(message.bytes, now: now, into: &network)
+      }
+    }
   }
   private func deliver(_ box: RecoveryWorld.RecoveryBox, until phase: VolumeRecovery.Phase?) {
     while !network.isEmpty, box.phase != phase || phase == nil {
@@ -127,6 +143,21 @@ struct RecoveryTests {
     #expect(opened.vdl == LSN(8))
     #expect(cluster.nodes.count { $0.scl(0) == LSN(8) } >= 4)
     #expect(opened.groups[0].scls.count { $0 == LSN(8) } >= 4)
+  }
+
+  @Test("a node that alone has the end of the log answers, and dies: the volume opens without it")
+  func lastOneDies() throws {
+    let cluster = try SmallCluster(policy: AuroraPolicy())
+    cluster.fill([4, 4, 4, 4, 2, 8])
+    let box = cluster.recovery(2)
+    cluster.run(box, until: .repairing)
+    #expect(box.phase == .repairing)
+    cluster.network.removeAll()
+    cluster.nodes[5].isUp = false
+    cluster.run(box, milliseconds: 4000)
+    let opened = try #require(box.outcome, "\(box.progress)")
+    #expect(opened.vdl == LSN(4))
+    #expect(opened.truncation.isVoid(LSN(8)))
   }
 
   @Test("§5.6: the straggler that holds a superseded list gets the later one, and voids nothing that was kept")
@@ -218,6 +249,53 @@ struct RecoveryTests {
     #expect(cluster.nodes.count { $0.segments[0]?.configuration.isSameProposal(as: found) == true } >= 4)
   }
 
+  @Test("a straggler of an earlier writer does not take back what a later one decided, however high its number")
+  func stragglerOfAnEarlierBallot() throws {
+    let cluster = try SmallCluster(policy: AuroraPolicy())
+    cluster.fill([4, 6, 6, 4, 4, 4])
+    for node in [6, 7] {
+      cluster.nodes.append(RecoveryNode(id: NodeID(UInt32(node)), volume: SmallCluster.volume, groups: 1))
+    }
+    let base = try #require(cluster.nodes[0].segments[0]?.configuration)
+    let policy = AuroraPolicy()
+    // Writer 3 replaces 5 by 6, then 4 by 7; each time by way of a handover.
+    var steps = [base]
+    for (old, new) in [(5, 6), (4, 7)] as [(UInt32, UInt32)] {
+      let last = try #require(steps.last)
+      let zone = try #require(last.members.first { $0.node == NodeID(old) }?.zone)
+      let begun = try policy.replacing(
+        NodeID(old), with: SegmentMember(node: NodeID(new), zone: zone), in: last, target: LSN(2), by: VolumeEpoch(3))
+      var handover = begun
+      handover.epoch = begun.epoch.next
+      handover.rule = try #require(begun.pending)
+      handover.pending = begun.rule
+      handover.hydrationTarget = GroupConfiguration.handedOver
+      steps += [begun, handover, try handover.reverting(by: VolumeEpoch(3))]
+    }
+    // Writer 2 had sent something to node 0 alone, which has been cut off since.
+    var stray = base
+    stray.epoch = MembershipEpoch(20)
+    stray.proposedBy = VolumeEpoch(2)
+    cluster.nodes[0].segments[0]?.configuration = stray
+    cluster.nodes[3].segments[0]?.configuration = steps[5]
+    cluster.nodes[4].segments[0]?.configuration = steps[3]
+    for node in [1, 2] { cluster.nodes[node].segments[0]?.configuration = steps[6] }
+    for node in [6, 7] {
+      cluster.nodes[node].segments[0] = RecoveryNode.Segment(configuration: steps[6])
+      for lsn in 1...6 { cluster.put(lsn, on: node) }
+    }
+    // 1, 2, 6 and 7 hold what was acknowledged last; the others are a read quorum of writer 2's.
+    for node in [1, 2, 6, 7] { cluster.nodes[node].isUp = false }
+    let box = cluster.recovery(4)
+    cluster.run(box)
+    #expect(box.outcome == nil && box.phase == .preparing, "\(box.progress)")
+    for node in [1, 2, 7] { cluster.nodes[node].isUp = true }
+    cluster.run(box, milliseconds: 3000)
+    let opened = try #require(box.outcome, "\(box.progress)")
+    #expect(opened.vdl == LSN(6))
+    #expect(Set(opened.groups[0].configuration.members.map(\.node.value)) == [0, 1, 2, 3, 6, 7])
+  }
+
   @Test("a member that was down when the group was made is given its segment, and repaired before opening")
   func missedCreation() throws {
     let cluster = try SmallCluster(policy: AuroraPolicy())
@@ -228,6 +306,18 @@ struct RecoveryTests {
     cluster.run(box)
     #expect(box.outcome?.vdl == LSN(4), "\(box.progress)")
     #expect(cluster.nodes[2].segments[0] != nil)
+  }
+
+  @Test("two holders and two members that were down when the group was made are enough")
+  func missedCreationOfHalf() throws {
+    let cluster = try SmallCluster(policy: AuroraPolicy())
+    cluster.fill([4, 4, 0, 0, 4, 4])
+    for i in [2, 3] { cluster.nodes[i].segments[0] = nil }
+    for i in [4, 5] { cluster.nodes[i].isUp = false }
+    let box = cluster.recovery(2)
+    cluster.run(box, milliseconds: 2000)
+    #expect(box.outcome?.vdl == LSN(4), "\(box.progress)")
+    for i in 0..<4 { #expect(cluster.nodes[i].scl(0) == LSN(4)) }
   }
 
   @Test("every group below the geometry must be known")

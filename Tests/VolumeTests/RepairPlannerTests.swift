@@ -104,9 +104,9 @@ struct RepairPlannerTests {
     #expect(planner.plan(groups: [health(full)], nodes: nodes(down: zone, silence: 30), now: now).isEmpty)
     let lost = planner.plan(groups: [health(full)], nodes: nodes(down: zone, silence: 60), now: now)
     #expect(lost.map(\.plan) == [.loseZone(ZoneID(2))])
-    // One more copy down: four of six cannot be had, so nothing can be decided; the member is replaced in its zone instead.
+    // One more copy down: four of six cannot be had, so nothing can be decided, and nothing is proposed.
     let worse = planner.plan(groups: [health(full)], nodes: nodes(down: zone + [0], silence: 60), now: now)
-    #expect(worse.map(\.plan) == [.replace(NodeID(0), with: SegmentMember(node: NodeID(2), zone: ZoneID(0)))])
+    #expect(worse.isEmpty)
 
     let losing = try policy.losingZone(ZoneID(2), in: full, target: LSN(9), by: VolumeEpoch(1))
     let back = planner.plan(groups: [health(losing)], nodes: nodes(), now: now)
@@ -124,6 +124,87 @@ struct RepairPlannerTests {
     // Gone again before it is hydrated: the four go on alone.
     let again = planner.plan(groups: [health(next)], nodes: nodes(down: zone + [0], silence: 20), now: now)
     #expect(again.map(\.plan) == [.revert])
+  }
+
+  @Test("a zone lost in the middle of a replacement is given up all the same; a return that fails is taken back")
+  func zoneLostInTransition() throws {
+    let policy = AuroraPolicy()
+    let zone = [8, 9, 10, 11]
+    let lost = nodes(down: zone, silence: 60)
+    // Node 9 was to be replaced by node 10: of the same zone, so the change cannot end.
+    let replacing = try policy.replacing(
+      NodeID(9), with: SegmentMember(node: NodeID(10), zone: ZoneID(2)), in: configuration(0), target: LSN(5),
+      by: VolumeEpoch(1))
+    #expect(planner.plan(groups: [health(replacing)], nodes: nodes(down: zone), now: now).isEmpty)
+    #expect(planner.plan(groups: [health(replacing)], nodes: lost, now: now).map(\.plan) == [.loseZone(ZoneID(2))])
+    let four = try policy.losingZone(ZoneID(2), in: configuration(0), target: LSN(5), by: VolumeEpoch(1)).committing(
+      by: VolumeEpoch(1))
+    let third = [8, 9].map { SegmentMember(node: NodeID($0), zone: ZoneID(2)) }
+    let returning = try policy.returningZone(third, in: four, target: LSN(6), by: VolumeEpoch(1))
+    #expect(planner.plan(groups: [health(returning)], nodes: lost, now: now).map(\.plan) == [.revert])
+  }
+
+  @Test("without a zone, a member that is down is replaced; the zone is taken back when that stops no commits")
+  func zoneLostAndOneMore() throws {
+    let four = try AuroraPolicy().losingZone(ZoneID(2), in: configuration(0), target: LSN(5), by: VolumeEpoch(1))
+      .committing(by: VolumeEpoch(1))
+    let zone = [8, 9, 10, 11]
+    let spares = [2, 3, 6, 7]
+    let replaced = planner.plan(groups: [health(four)], nodes: nodes(down: zone + [0]), now: now)
+    #expect(replaced.map(\.plan) == [.replace(NodeID(0), with: SegmentMember(node: NodeID(2), zone: ZoneID(0)))])
+    #expect(planner.plan(groups: [health(four)], nodes: nodes(down: zone + spares + [0]), now: now).isEmpty)
+    // The zone is back, node 0 may come back any moment: three of four and none of the new copies would not be enough.
+    #expect(planner.plan(groups: [health(four)], nodes: nodes(down: spares + [0], silence: 30), now: now).isEmpty)
+    let late = planner.plan(groups: [health(four)], nodes: nodes(down: spares + [0], silence: 60), now: now)
+    guard case .returnZone? = late.first?.plan else {
+      Issue.record("no return: \(late)")
+      return
+    }
+  }
+
+  @Test("a zone comes back with the kinds of copies that placement gives its nodes, whatever they hold now")
+  func returningKinds() throws {
+    let policy = FullAndTailPolicy()
+    let planner = RepairPlanner(policy: policy)
+    let all = nodes(perZone: 2)
+    let topology = all.map { NodePlacement(node: $0.node, zone: $0.zone) }
+    for number in 0..<4 {
+      let full = try policy.firstConfiguration(
+        group: ProtectionGroupID(UInt32(number)), over: topology, proposedBy: VolumeEpoch(1))
+      for zone in UInt8(0)..<3 {
+        let four = try policy.losingZone(ZoneID(zone), in: full, target: LSN(5), by: VolumeEpoch(1)).committing(
+          by: VolumeEpoch(1))
+        // Another group makes one of the two nodes busier than the other.
+        let other = GroupConfiguration(
+          group: ProtectionGroupID(9), epoch: MembershipEpoch(1), proposedBy: VolumeEpoch(1),
+          members: [0, 2, 4].map { SegmentMember(node: NodeID($0), zone: ZoneID(UInt8($0 / 2))) },
+          rule: MajorityPolicy().rule(for: .first(3), of: []))
+        let actions = planner.plan(groups: [health(four), health(other)], nodes: all, now: now)
+        guard case .returnZone(let members)? = actions.first(where: { $0.group.value == UInt32(number) })?.plan else {
+          Issue.record("no return: \(actions)")
+          return
+        }
+        #expect(Set(members) == Set(full.members.filter { $0.zone.value == zone }))
+      }
+    }
+  }
+
+  @Test("an ailing member is given up only after a time without a break; what an operator began is not taken back")
+  func patience() throws {
+    var group = health(configuration(0))
+    group.members[2] = RepairPlanner.MemberHealth(lag: 9_000_000, ailingFor: 59 * Self.second)
+    #expect(planner.plan(groups: [group], nodes: nodes(), now: now).isEmpty)
+    group.members[2].ailingFor = 60 * Self.second
+    #expect(planner.plan(groups: [group], nodes: nodes(), now: now).count == 1)
+    let moving = try AuroraPolicy().replacing(
+      NodeID(0), with: SegmentMember(node: NodeID(2), zone: ZoneID(0)), in: configuration(0), target: LSN(50),
+      by: VolumeEpoch(1))
+    var asked = health(moving)
+    asked.isRepair = false
+    for i in asked.members.indices { asked.members[i].lag = 40 }
+    #expect(planner.plan(groups: [asked], nodes: nodes(), now: now).isEmpty)
+    asked.isRepair = true
+    #expect(planner.plan(groups: [asked], nodes: nodes(), now: now).map(\.plan) == [.revert])
   }
 
   @Test("a member that comes back while its successor still copies keeps its place")

@@ -8,6 +8,8 @@ import BorealisWire
 final class TestVolume {
   struct Options {
     var groups = 1
+    /// Nodes beyond the six.
+    var spares = 0
     var pageSize = 512
     var network = Network()
     var writer = VolumeWriterConfiguration()
@@ -70,7 +72,7 @@ final class TestVolume {
     var configuration = options.writer
     configuration.pageSize = options.pageSize
     let opened = TestVolume.opened(options)
-    nodes = (1...6).map { PerfectNode(id: NodeID(UInt32($0)), pageSize: options.pageSize) }
+    nodes = (1...(6 + options.spares)).map { PerfectNode(id: NodeID(UInt32($0)), pageSize: options.pageSize) }
     for i in nodes.indices {
       for group in opened.groups where group.configuration.index(of: nodes[i].id) != nil {
         nodes[i].segments[group.configuration.group] = PerfectSegment(configuration: group.configuration)
@@ -120,6 +122,10 @@ final class TestVolume {
   func commit(_ mtr: MiniTransaction) throws(VolumeError) -> LSN {
     defer { absorb() }
     return try writer.commit(mtr, timestamp: now.nanoseconds, now: now, into: &effects)
+  }
+  func wait(for lsn: LSN, waiter: WaiterID) throws(VolumeError) -> Bool {
+    defer { absorb() }
+    return try writer.wait(for: lsn, waiter: waiter, now: now, into: &effects)
   }
   func tick(milliseconds: UInt64 = 5) {
     now = now.advanced(byMilliseconds: milliseconds)

@@ -22,6 +22,9 @@ int borealis_data_sync(int descriptor);
 /// Reserves space for a range of an open file without changing its contents. 0, or an errno value.
 int borealis_preallocate(int descriptor, int64_t offset, int64_t length);
 
+/// Has the calling thread never preempt the one that wakes it (Linux: SCHED_BATCH). 0, or an errno value.
+int borealis_schedule_as_batch(void);
+
 /// Resident set size of this process in bytes; 0 where it is not known.
 uint64_t borealis_resident_bytes(void);
 
