@@ -57,18 +57,26 @@ let package = Package(
     .target(
       name: "BorealisFileStorageBackend", dependencies: ["BorealisCore", "BorealisStorageBackend", "CBorealisSystem"],
       path: "Plugins/FileStorageBackend"),
+    .systemLibrary(
+      name: "CBorealisSQLite", path: "Plugins/CSQLite", pkgConfig: "sqlite3",
+      providers: [.apt(["libsqlite3-dev"]), .brew(["sqlite3"])]),
+    .target(
+      name: "BorealisSQLite",
+      dependencies: [
+        "BorealisCore", "BorealisVolume", "BorealisRuntime", "BorealisFileSystem", "CBorealisSQLite",
+      ], path: "Plugins/SQLite"),
     .target(
       name: "Borealis",
       dependencies: [
         "BorealisCore", "BorealisWire", "BorealisStorageBackend", "BorealisReplicationPolicy", "BorealisTransport",
         "BorealisCoordinator", "BorealisStorageNode", "BorealisVolume", "BorealisRuntime",
-        "BorealisFileSystem", "BorealisFileStorageBackend",
+        "BorealisFileSystem", "BorealisFileStorageBackend", "BorealisSQLite",
       ], path: "Modules/Borealis"),
     .target(name: "CBorealisBench", path: "Plugins/CommandLineSupport"),
     .executableTarget(
       name: "BorealisCommandLine",
       dependencies: [
-        "Borealis", "BorealisRuntime", "BorealisSimulation", "CBorealisBench",
+        "Borealis", "BorealisRuntime", "BorealisSimulation", "BorealisSQLite", "CBorealisBench", "CBorealisSQLite",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "Plugins/CommandLine"),
     .executableTarget(name: "VolumeQuickstart", dependencies: ["Borealis"], path: "Examples/VolumeQuickstart"),
@@ -104,6 +112,12 @@ let package = Package(
       name: "FileSystemTests",
       dependencies: ["Borealis", "BorealisFileSystem", "BorealisRuntime", "BorealisVolume", "BorealisCore"],
       path: "Tests/FileSystemTests"),
+    .testTarget(
+      name: "SQLiteTests",
+      dependencies: [
+        "Borealis", "BorealisSQLite", "BorealisFileSystem", "BorealisRuntime", "BorealisVolume", "BorealisCore",
+        "CBorealisSQLite",
+      ], path: "Tests/SQLiteTests"),
     .testTarget(
       name: "SimulationTests",
       dependencies: [

@@ -5,6 +5,7 @@
 @_exported public import BorealisFileSystem
 @_exported public import BorealisReplicationPolicy
 @_exported public import BorealisRuntime
+@_exported public import BorealisSQLite
 @_exported public import BorealisStorageBackend
 @_exported public import BorealisStorageNode
 @_exported public import BorealisTransport

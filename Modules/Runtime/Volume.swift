@@ -181,6 +181,9 @@ public final class Volume: MessageReceiver {
     configuration.groupPages = UInt64(metadata.groupPages)
     configuration.cacheBytes = Int(clamping: options.cacheBytes.value)
     configuration.allocationLimit = metadata.allocationLimit
+    configuration.transactionBytesMax = min(
+      configuration.transactionBytesMax, Int(clamping: fleet.configuration.logLimit / 2))
+    configuration.sendWindowBytes = min(configuration.sendWindowBytes, fleet.configuration.stagedLimit / 2)
     configuration.policy = options.policy
     configuration.topology = fleet.topology
     configuration.repair = options.repair

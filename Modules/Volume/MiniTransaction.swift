@@ -41,6 +41,11 @@ public struct MiniTransaction: Sendable {
   public mutating func discard(_ page: PageID) {
     entries.append(Entry(page: page, offset: 0, count: -1, start: contents.count))
   }
+  /// Makes room for so many whole pages, so that adding them does not move what is there.
+  package mutating func reserve(pages: Int) {
+    entries.reserveCapacity(entries.count + pages)
+    contents.reserveCapacity(contents.count + pages * pageSize)
+  }
   /// Calls `body` with each write (page, offset, bytes) and discard (bytes nil), in order.
   package borrowing func forEach<E: Error>(
     _ body: (PageID, Int, UnsafeRawBufferPointer?) throws(E) -> Void

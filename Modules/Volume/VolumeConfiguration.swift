@@ -28,7 +28,19 @@ public struct VolumeWriterConfiguration: Sendable {
   /// Whether open batches wait a moment for clients that were just woken: see `CommitHold`.
   public var holdsForWoken = true
   /// Bytes of records above VDL; a commit beyond it is refused with `.wouldBlock`.
+  ///
+  /// A single mini-transaction may be larger, up to `transactionBytesMax`: then nothing else is accepted until it is
+  /// durable.
   public var bytesInFlightMax = 16 << 20
+  /// Bytes of records of one mini-transaction; beyond it a commit is refused with `.tooLarge`.
+  ///
+  /// It must fit the log of each node beside what cannot be folded into pages yet, since nothing of it can be folded
+  /// before all of it is durable: half of a node's `logLimit`, by default 1 GiB.
+  public var transactionBytesMax = 512 << 20
+  /// Bytes of batches of a group that were sent and have no write quorum; what comes on top waits in the writer.
+  ///
+  /// Below a node's `stagedLimit`, 4 MiB by default, above which it refuses, and half of it, so that a node may be late.
+  public var sendWindowBytes = 2 << 20
   /// A member that has not acked for this long is sent its missing batches again.
   public var resendAfter: UInt64 = 100_000_000
   /// A page read that has not been answered for this long is given up as `.unavailable`.

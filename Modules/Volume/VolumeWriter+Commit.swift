@@ -103,14 +103,18 @@ extension VolumeWriter {
       throw VolumeError(
         .tooLarge, operation: "commit", detail: "\(records) records, LAL \(configuration.allocationLimit)")
     }
-    guard bytes <= configuration.bytesInFlightMax, bytes < MessageHeader.messageSizeMax / 2 else {
-      throw VolumeError(.tooLarge, operation: "commit", detail: "\(bytes) bytes")
+    guard bytes <= max(configuration.bytesInFlightMax, configuration.transactionBytesMax) else {
+      throw VolumeError(
+        .tooLarge, operation: "commit",
+        detail: "\(bytes) bytes, at most \(configuration.transactionBytesMax) in one mini-transaction")
     }
     let last = nextLSN.advanced(by: UInt64(records)).value - 1
     if configuration.plantedBug != .ignoreAllocationLimit, last > allocationBound.value {
       throw block("commit", detail: "LAL")
     }
-    if bytesInFlight + bytes > configuration.bytesInFlightMax { throw block("commit", detail: "bytes in flight") }
+    // A great one comes on top of what is in flight; then nothing is accepted until it is durable.
+    let ahead = bytes > configuration.bytesInFlightMax ? 0 : bytes
+    if bytesInFlight + ahead > configuration.bytesInFlightMax { throw block("commit", detail: "bytes in flight") }
   }
   /// The highest LSN that may be issued now.
   var allocationBound: LSN {

@@ -43,7 +43,8 @@ extension VolumeWriter {
       {
         problems.append("\(name): PGCL \(group.pgcl) without a write quorum: \(set)")
       }
-      if group.open.isEmpty != (group.lastSent == group.lastIssued) {
+      problems += group.checkBatches()
+      if (group.open.isEmpty && group.queued == 0) != (group.lastSent == group.lastIssued) {
         problems.append("\(name): open batch and last LSN sent \(group.lastSent) do not agree")
       }
     }

@@ -49,7 +49,7 @@ extension VolumeWriter {
       .attached(vdl: vdl, deadline: configuration.readerDeadline, tails: tails, configurations: configurations),
       to: peer, into: &e)
     for group in groups.indices {
-      for i in 0..<groups[group].batches.count where groups[group].batches[i].last > vdl {
+      for i in 0..<groups[group].sentCount where groups[group].batches[i].last > vdl {
         e.sends.append(Outgoing(to: peer, bytes: streamMessage(groups[group].batches[i].bytes)))
       }
     }

@@ -22,8 +22,10 @@ extension VolumeWriter {
     groups[group].open.append(LSN.zero)
     groups[group].openFirst = nextLSN
   }
-  /// Sends the open batch when none of the group is under way and no client is waited for, or when it is full.
+  /// Sends what waits for the window, and the open batch when none of the group is under way and no client is waited for,
+  /// or when it is full.
   mutating func sendIfDue(_ group: Int, now: Instant, into e: inout VolumeEffects) {
+    if groups[group].queued > 0 { sendQueued(group, now: now, into: &e) }
     guard !groups[group].open.isEmpty else { return }
     if groups[group].open.count < configuration.batchBytesMax {
       if groups[group].isUnderWay(now: now, timeout: configuration.resendAfter) { return }
@@ -38,28 +40,37 @@ extension VolumeWriter {
   private func isHolding(now: Instant) -> Bool {
     configuration.holdsForWoken && bytesInFlight < configuration.bytesInFlightMax / 2 && hold.isHolding(now: now)
   }
-  /// Sends the open batch to all members, and its records to all readers: the same bytes to each.
+  /// Ends the open batch, and sends it where the window has room.
   mutating func sendBatch(_ group: Int, now: Instant, into e: inout VolumeEffects) {
     var bytes: [UInt8] = []
     swap(&bytes, &groups[group].open)
     precondition(unsealed?.group != group, "a batch is sent with a record that is not sealed")
-    bytes.storeInteger(groups[group].configuration.epoch.value, at: VolumeWriter.membershipEpochOffset)
-    bytes.storeInteger(vdl.value, at: VolumeWriter.vdlOffset)
-    bytes.storeInteger(minReadPoint.value, at: VolumeWriter.minReadPointOffset)
-    Message.seal(&bytes)
     groups[group].batchSizeHint = min(configuration.batchBytesMax, max(1024, bytes.count + bytes.count / 4))
-    let last = groups[group].lastIssued
     groups[group].purge(vdl: vdl)
-    groups[group].batches.append(
+    groups[group].enqueue(
       SentBatch(
-        bytes: bytes, first: groups[group].openFirst, last: last, epoch: groups[group].configuration.epoch,
-        sentAt: now))
-    groups[group].lastSent = last
-    groups[group].lastSentAt = now
-    noteTold(group, now: now)
-    for i in groups[group].configuration.members.indices { send(bytes, to: i, of: group, into: &e) }
-    counters.batches += 1
-    stream(bytes, into: &e)
+        bytes: bytes, first: groups[group].openFirst, last: groups[group].lastIssued,
+        epoch: groups[group].configuration.epoch, sentAt: now))
+    bytes = []
+    sendQueued(group, now: now, into: &e)
+  }
+  /// Sends batches to all members, and their records to all readers, as far as the window goes: the same bytes to each.
+  private mutating func sendQueued(_ group: Int, now: Instant, into e: inout VolumeEffects) {
+    let (vdl, minReadPoint, epoch) = (vdl, minReadPoint, groups[group].configuration.epoch)
+    while let next = groups[group].nextToSend(window: configuration.sendWindowBytes) {
+      groups[group].restamp(next, epoch: epoch) { bytes in
+        bytes.storeInteger(epoch.value, at: VolumeWriter.membershipEpochOffset)
+        bytes.storeInteger(vdl.value, at: VolumeWriter.vdlOffset)
+        bytes.storeInteger(minReadPoint.value, at: VolumeWriter.minReadPointOffset)
+        Message.seal(&bytes)
+      }
+      groups[group].noteSent(now: now)
+      noteTold(group, now: now)
+      let bytes = groups[group].batches[next].bytes
+      for i in groups[group].configuration.members.indices { send(bytes, to: i, of: group, into: &e) }
+      counters.batches += 1
+      stream(bytes, into: &e)
+    }
   }
   private mutating func noteTold(_ group: Int, now: Instant) {
     groups[group].toldVDL = vdl
@@ -101,7 +112,7 @@ extension VolumeWriter {
   }
   mutating func resend(_ group: Int, to member: Int, now: Instant, into e: inout VolumeEffects) {
     var sent = 0
-    for i in 0..<groups[group].batches.count where groups[group].batches[i].last > groups[group].scls[member] {
+    for i in 0..<groups[group].sentCount where groups[group].batches[i].last > groups[group].scls[member] {
       restamp(group, batch: i)
       send(groups[group].batches[i].bytes, to: member, of: group, into: &e)
       counters.batchesResent += 1
@@ -114,9 +125,10 @@ extension VolumeWriter {
   private mutating func restamp(_ group: Int, batch: Int) {
     let current = groups[group].configuration.epoch
     guard groups[group].batches[batch].epoch != current else { return }
-    groups[group].batches[batch].bytes.storeInteger(current.value, at: VolumeWriter.membershipEpochOffset)
-    Message.seal(&groups[group].batches[batch].bytes)
-    groups[group].batches[batch].epoch = current
+    groups[group].restamp(batch, epoch: current) { bytes in
+      bytes.storeInteger(current.value, at: VolumeWriter.membershipEpochOffset)
+      Message.seal(&bytes)
+    }
   }
   /// Tells VDL and PGMRPL to the nodes of an idle group: at once when they have moved, now and then when they have not,
   /// for those who missed it.

@@ -45,9 +45,17 @@ struct WriterGroup: ReadableGroup, Sendable {
   /// The batch being filled: a message without its final envelope; empty where there is none.
   var open: [UInt8] = []
   var openFirst = LSN.zero
-  var batches = Ring(filler: SentBatch(bytes: [], first: .zero, last: .zero, epoch: .zero, sentAt: .zero))
+  ///
+  /// In order: those with a write quorum, those on their way, those that wait for the window.
+  private(set) var batches = Ring(filler: SentBatch(bytes: [], first: .zero, last: .zero, epoch: .zero, sentAt: .zero))
+  /// How many at the front of `batches` have a write quorum.
+  private var covered = 0
+  /// How many at the end of `batches` were not sent: those on their way fill the window.
+  private(set) var queued = 0
+  /// Bytes of the batches on their way.
+  private var bytesUnderWay = 0
   /// Last LSN sent.
-  var lastSent: LSN
+  private(set) var lastSent: LSN
   var lastSentAt: Instant
   /// Size that the next batch is likely to reach.
   var batchSizeHint = 1024
@@ -124,15 +132,62 @@ struct WriterGroup: ReadableGroup, Sendable {
   }
   /// Whether a member lacks something that was sent long ago; longer each time for a member that stays silent.
   func isResendDue(member: Int, now: Instant, after interval: UInt64) -> Bool {
-    for i in 0..<batches.count where batches[i].last > scls[member] {
+    for i in 0..<sentCount where batches[i].last > scls[member] {
       let since = max(batches[i].sentAt, members[member].lastResent)
       return now.nanoseconds(since: since) >= interval << UInt64(members[member].backoff)
     }
     return false
   }
+  /// Batches that were sent, at the front of `batches`.
+  var sentCount: Int { batches.count - queued }
+  /// Adds a batch that is to be sent.
+  mutating func enqueue(_ batch: SentBatch) {
+    batches.append(batch)
+    queued += 1
+  }
+  /// The next batch that may be sent, where there is one and the window has room for it.
+  mutating func nextToSend(window: Int) -> Int? {
+    guard queued > 0 else { return nil }
+    while covered < sentCount, batches[covered].last <= pgcl {
+      bytesUnderWay -= batches[covered].bytes.count
+      covered += 1
+    }
+    let next = sentCount
+    return bytesUnderWay == 0 || bytesUnderWay + batches[next].bytes.count <= window ? next : nil
+  }
+  /// Gives a batch what is true when it is sent; `bytes` is sealed by the caller.
+  mutating func restamp(_ index: Int, epoch: MembershipEpoch, _ body: (inout [UInt8]) -> Void) {
+    var batch = batches[index]
+    // Nobody else may hold the bytes, or they would be copied.
+    batches[index].bytes = []
+    body(&batch.bytes)
+    batch.epoch = epoch
+    batches[index] = batch
+  }
+  /// The first of the queued batches is sent.
+  mutating func noteSent(now: Instant) {
+    let index = sentCount
+    batches[index].sentAt = now
+    bytesUnderWay += batches[index].bytes.count
+    lastSent = batches[index].last
+    lastSentAt = now
+    queued -= 1
+  }
   /// Forgets batches that VDL has passed.
   mutating func purge(vdl: LSN) {
-    while let first = batches.first, first.last <= vdl { batches.popFirst() }
+    while let first = batches.first, first.last <= vdl {
+      batches.popFirst()
+      if covered > 0 { covered -= 1 } else { bytesUnderWay -= first.bytes.count }
+    }
+  }
+  /// What is wrong with the batches; empty when nothing.
+  func checkBatches() -> [String] {
+    var bytes = 0
+    for i in covered..<max(covered, sentCount) { bytes += batches[i].bytes.count }
+    if covered > sentCount || bytes != bytesUnderWay {
+      return ["\(configuration.group): \(bytes) bytes of batches under way, not \(bytesUnderWay)"]
+    }
+    return []
   }
   /// Whether a batch is on its way that has no quorum yet.
   func isUnderWay(now: Instant, timeout: UInt64) -> Bool {

@@ -189,6 +189,7 @@ struct DurabilityTests {
   func bytesInFlight() throws {
     var options = TestVolume.Options()
     options.writer.bytesInFlightMax = 10_000
+    options.writer.transactionBytesMax = 10_000
     let volume = TestVolume(options)
     var count = 0
     var refused = false
