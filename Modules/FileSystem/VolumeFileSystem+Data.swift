@@ -130,7 +130,9 @@ extension VolumeFileSystem {
     while done < bytes.count {
       let at = offset + UInt64(done)
       let part = options.writeBytesMax.value
-      let count = Int(min(part - at % part, UInt64(bytes.count - done)))
+      let rest = UInt64(bytes.count - done)
+      // A small write that crosses a multiple is one all the same: it is what its caller takes for one.
+      let count = Int(UInt64(bytes.count) <= part ? rest : min(part - at % part, rest))
       lsn = try writePart(live, at: at, UnsafeRawBufferPointer(rebasing: bytes[done..<(done + count)]), target)
       done += count
     }
@@ -152,7 +154,7 @@ extension VolumeFileSystem {
       let (size, object) = live.state.withLock { ($0.attributes.size, $0.attributes.object) }
       guard object != 0, end <= size else { return nil }
       transaction.write(bytes, to: object, at: offset)
-      return try commitData(&transaction, live, target)
+      return try commitData(&transaction, live, target, "write")
     }
     if let inside { return inside }
     return try change("write") { core throws(FileSystemError) in
@@ -164,8 +166,9 @@ extension VolumeFileSystem {
     }
   }
   /// Commits data within the size of a file: nothing but the pages.
-  private func commitData(
-    _ transaction: inout MiniTransaction, _ live: LiveInode, _ target: any WritablePageSpace
+  func commitData(
+    _ transaction: inout MiniTransaction, _ live: LiveInode, _ target: any WritablePageSpace,
+    _ operation: StaticString
   ) throws(FileSystemError) -> LSN {
     defer {
       // Kept for the next write, but not with the room of a great one.
@@ -180,7 +183,7 @@ extension VolumeFileSystem {
       live.touched(options.clock(), at: lsn)
       _ = lastDirect.max(lsn.value, ordering: .relaxed)
       return lsn
-    } catch { throw FileSystemError(error, operation: "write", inode: live.inode) }
+    } catch { throw FileSystemError(error, operation: operation, inode: live.inode) }
   }
 
   /// Writes several ranges and sets the size, all in one mini-transaction: how an engine commits atomically.

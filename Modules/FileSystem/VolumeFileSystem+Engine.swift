@@ -59,20 +59,7 @@ extension VolumeFileSystem {
       let (size, object) = live.state.withLock { ($0.attributes.size, $0.attributes.object) }
       guard object != 0, write.size == size else { return nil }
       write.pages(ObjectID(object), &transaction)
-      defer {
-        // Kept for the next one, but not with the room of a great one.
-        if transaction.byteCount > 64 << 10 {
-          transaction = MiniTransaction(pageSize: pageSize)
-        } else {
-          transaction.removeAll()
-        }
-      }
-      do throws(VolumeError) {
-        let lsn = try target.commit(transaction)
-        live.touched(options.clock(), at: lsn)
-        _ = lastDirect.max(lsn.value, ordering: .relaxed)
-        return lsn
-      } catch { throw FileSystemError(error, operation: "commit", inode: live.inode) }
+      return try commitData(&transaction, live, target, "commit")
     }
   }
 }

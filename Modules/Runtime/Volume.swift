@@ -442,8 +442,10 @@ public final class Volume: MessageReceiver {
   /// Ticks when it is time to; when to look again, nil once closed.
   private func tickIfDue(_ next: inout Instant) -> Instant? {
     if isClosed.load(ordering: .acquiring) { return nil }
-    if SystemClock.now.nanoseconds >= min(next.nanoseconds, timerAt.load(ordering: .acquiring)) {
-      timerAt.store(.max, ordering: .releasing)
+    let timer = timerAt.load(ordering: .acquiring)
+    if SystemClock.now.nanoseconds >= min(next.nanoseconds, timer) {
+      // Not a later one, which may have been set since.
+      _ = timerAt.compareExchange(expected: timer, desired: .max, ordering: .acquiringAndReleasing)
       tick()
       next = SystemClock.now.advanced(byMilliseconds: 5)
     }

@@ -3,19 +3,9 @@ import Testing
 
 @Suite("Data, sizes and holes")
 struct DataTests {
-  private func make(_ change: (inout FileSystemOptions) -> Void = { _ in }) throws -> (
-    VolumeFileSystem, InMemoryPageSpace
-  ) {
-    let space = InMemoryPageSpace()
-    var options = FileSystemOptions()
-    options.reclaiming = .byHand
-    change(&options)
-    return (try VolumeFileSystem.format(on: space, options: options), space)
-  }
-
   @Test("files of 16 TiB, sparse, cut both ways")
   func great() throws {
-    let (files, space) = try make()
+    let (files, space) = try makeFiles()
     let file = try files.open(try files.create("f", in: .root))
     let size = VolumeFileSystem.fileSizeMax
     try files.write(file, at: size - 3, [1, 2, 3])
@@ -41,9 +31,23 @@ struct DataTests {
     #expect(try files.check().problems == [])
   }
 
+  @Test("a write up to writeBytesMax is one mini-transaction, also across a multiple of it; above, one a part")
+  func parts() throws {
+    let (files, space) = try makeFiles { $0.writeBytesMax = .kibibytes(64) }
+    let file = try files.open(try files.create("f", in: .root))
+    var before = space.lastLSN.value
+    try files.write(file, at: 60_000, [UInt8](repeating: 1, count: 10_000))
+    #expect(space.lastLSN.value == before + 1)
+    try files.write(file, at: 60_000, [UInt8](repeating: 2, count: 65_536))
+    #expect(space.lastLSN.value == before + 2)
+    before = space.lastLSN.value
+    try files.write(file, at: 60_000, [UInt8](repeating: 3, count: 65_537))
+    #expect(space.lastLSN.value == before + 2)
+  }
+
   @Test("cutting a big file to nothing is one mini-transaction; elsewhere, steps from the end")
   func steps() throws {
-    let (files, space) = try make { $0.discardPagesMax = 100 }
+    let (files, space) = try makeFiles { $0.discardPagesMax = 100 }
     let file = try files.open(try files.create("f", in: .root))
     let data = (0..<(1000 * 8192)).map { UInt8(truncatingIfNeeded: $0 % 251) }
     try files.write(file, at: 0, data)
@@ -65,7 +69,7 @@ struct DataTests {
 
   @Test("a hole of any shape reads as zeros, and only the hole")
   func holes() throws {
-    let (files, _) = try make {
+    let (files, _) = try makeFiles {
       $0.discardPagesMax = 3
       $0.discardPagesSmall = 3
     }
@@ -86,7 +90,7 @@ struct DataTests {
 
   @Test("overwriting a page of an open file is one mini-transaction of one record, and reads no metadata")
   func overwriting() throws {
-    let (files, space) = try make()
+    let (files, space) = try makeFiles()
     let file = try files.open(try files.create("f", in: .root))
     try files.write(file, at: 0, [UInt8](repeating: 1, count: 1 << 20))
     let reads = files.statistics.treePagesRead
@@ -103,7 +107,7 @@ struct DataTests {
 
   @Test("writes of several ranges with a new size are one mini-transaction, or refused whole")
   func atomically() throws {
-    let (files, space) = try make { $0.discardPagesMax = 50 }
+    let (files, space) = try makeFiles { $0.discardPagesMax = 50 }
     let file = try files.open(try files.create("f", in: .root))
     let before = space.lastLSN.value
     let lsn = try files.writeAtomically(file, [FileWrite(at: 0, [1]), FileWrite(at: 100_000, [2])], size: 50_000)

@@ -217,7 +217,7 @@ struct ModelRun {
       var done = 0
       var lsn = before
       while done < count {
-        let size = min(part - (at + done) % part, count - done)
+        let size = count <= part ? count : min(part - (at + done) % part, count - done)
         run.model.write(id, at: at + done, Array(data[done..<(done + size)]))
         lsn += 1
         if run.memory != nil { run.expected[lsn] = .exact(run.model.dump()) } else { run.note() }

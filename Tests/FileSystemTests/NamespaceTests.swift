@@ -9,19 +9,9 @@ func expectCode(_ code: FileSystemError.Code, _ body: () throws -> Void) {
 
 @Suite("Names, errors and limits")
 struct NamespaceTests {
-  private func make(_ change: (inout FileSystemOptions) -> Void = { _ in }) throws -> (
-    VolumeFileSystem, InMemoryPageSpace
-  ) {
-    let space = InMemoryPageSpace()
-    var options = FileSystemOptions()
-    options.reclaiming = .byHand
-    change(&options)
-    return (try VolumeFileSystem.format(on: space, options: options), space)
-  }
-
   @Test("every error has its number")
   func numbers() throws {
-    let (files, space) = try make()
+    let (files, space) = try makeFiles()
     let directory = try files.makeDirectory("d", in: .root)
     let file = try files.open(try files.create("f", in: directory))
     func expect(_ errno: Int32, _ body: () throws -> Void) {
@@ -71,7 +61,7 @@ struct NamespaceTests {
 
   @Test("a commit that fails leaves nothing behind, in memory or on the volume")
   func failedCommits() throws {
-    let (files, space) = try make()
+    let (files, space) = try makeFiles()
     let file = try files.open(try files.create("f", in: .root))
     try files.write(file, at: 0, [1, 2, 3])
     let before = try files.dump()
@@ -94,7 +84,7 @@ struct NamespaceTests {
 
   @Test("listing in batches gives each name once, even where all hashes are equal", arguments: [false, true])
   func listing(collide: Bool) throws {
-    let (files, _) = try make { if collide { $0.nameHash = { UInt64($0.count) << 32 } } }
+    let (files, _) = try makeFiles { if collide { $0.nameHash = { UInt64($0.count) << 32 } } }
     let names = Set((0..<500).map { FileName("file \($0)") })
     for name in names { try files.create(name, in: .root) }
     var found: [DirectoryEntry] = []
@@ -114,7 +104,7 @@ struct NamespaceTests {
 
   @Test("deep directories, long names, and paths with links")
   func paths() throws {
-    let (files, _) = try make()
+    let (files, _) = try makeFiles()
     let long = String(repeating: "d", count: 255)
     let path = (0..<100).map { _ in "/" + long }.joined()
     let deep = try files.makeDirectories(at: path)
@@ -134,7 +124,7 @@ struct NamespaceTests {
   @Test("times: lazily written, by sync and by the last close; and set by hand")
   func times() throws {
     let clock = Counter()
-    let (files, space) = try make { $0.clock = { clock.next() } }
+    let (files, space) = try makeFiles { $0.clock = { clock.next() } }
     let file = try files.open(try files.create("f", in: .root))
     try files.write(file, at: 0, [1])
     let written = try files.attributes(of: file).modified
@@ -164,7 +154,7 @@ struct NamespaceTests {
 
   @Test("unlinked while open: data stays until the last close, and goes at the mount after a crash")
   func orphans() throws {
-    let (files, space) = try make()
+    let (files, space) = try makeFiles()
     let inode = try files.create("f", in: .root)
     let (one, two) = (try files.open(inode), try files.open(inode))
     try files.write(one, at: 0, [UInt8](repeating: 7, count: 100_000))

@@ -8,6 +8,17 @@ final class Counter: Sendable {
   func next() -> Int64 { value.wrappingAdd(1, ordering: .relaxed).newValue }
 }
 
+/// A new file system in memory, whose deleted files are given back by hand.
+func makeFiles(_ change: (inout FileSystemOptions) -> Void = { _ in }) throws -> (
+  VolumeFileSystem, InMemoryPageSpace
+) {
+  let space = InMemoryPageSpace()
+  var options = FileSystemOptions()
+  options.reclaiming = .byHand
+  change(&options)
+  return (try VolumeFileSystem.format(on: space, options: options), space)
+}
+
 /// A directory of its own, removed at the end.
 final class TemporaryDirectory {
   let path: String

@@ -83,13 +83,11 @@ struct VolumeModelTests {
     var last: UInt64 = 0
     while !isDone.load(ordering: .acquiring) {
       let size = try view.attributes(of: seen).size
-      #expect(size >= last)
+      #expect(size >= last && size % 10_000 == 0)
       last = size
-      let tail = size > 0 ? try view.read(seen, at: size - 1, count: 1) : []
-      // Seen once in about ten runs of all tests, on a busy machine: a size between two appends. Status.md, first item.
-      withKnownIssue("a reader instance showed a size between two appends", isIntermittent: true) {
-        #expect(size % 10_000 == 0)
-        #expect(size == 0 || tail == [UInt8((size / 10_000 - 1) % 250 + 1)])
+      if size > 0 {
+        let tail = try view.read(seen, at: size - 1, count: 1)
+        #expect(tail == [UInt8((size / 10_000 - 1) % 250 + 1)])
       }
       let listed = try view.list(.root, limit: 10_000)
       #expect(listed.filter { $0.name.description.hasPrefix("d") }.count <= 1)
