@@ -44,6 +44,23 @@ let package = Package(
     .target(
       name: "BorealisFileSystem", dependencies: ["BorealisCore", "BorealisVolume", "BorealisRuntime"],
       path: "Modules/FileSystem"),
+    .target(name: "BorealisClusterModel", dependencies: ["BorealisCore"], path: "Modules/ClusterModel"),
+    .target(
+      name: "BorealisEndpointResolver", dependencies: ["BorealisCore", "BorealisClusterModel"],
+      path: "Modules/EndpointResolver"),
+    .target(
+      name: "BorealisCapacityScaler", dependencies: ["BorealisCore", "BorealisClusterModel"],
+      path: "Modules/CapacityScaler"),
+    .target(
+      name: "BorealisComputeEngine", dependencies: ["BorealisCore", "BorealisClusterModel", "BorealisRuntime"],
+      path: "Modules/ComputeEngine"),
+    .target(
+      name: "BorealisCluster",
+      dependencies: [
+        "BorealisCore", "BorealisClusterModel", "BorealisEndpointResolver", "BorealisCapacityScaler",
+        "BorealisComputeEngine", "BorealisReplicationPolicy", "BorealisRuntime", "BorealisStorageBackend",
+        "BorealisStorageNode", "BorealisCoordinator", "BorealisVolume", "BorealisWire",
+      ], path: "Modules/Cluster"),
     .target(
       name: "BorealisSimulation",
       dependencies: [
@@ -63,14 +80,16 @@ let package = Package(
     .target(
       name: "BorealisSQLite",
       dependencies: [
-        "BorealisCore", "BorealisVolume", "BorealisRuntime", "BorealisFileSystem", "CBorealisSQLite",
+        "BorealisCore", "BorealisVolume", "BorealisRuntime", "BorealisFileSystem", "BorealisClusterModel",
+        "BorealisComputeEngine", "CBorealisSQLite",
       ], path: "Plugins/SQLite"),
     .target(
       name: "Borealis",
       dependencies: [
         "BorealisCore", "BorealisWire", "BorealisStorageBackend", "BorealisReplicationPolicy", "BorealisTransport",
         "BorealisCoordinator", "BorealisStorageNode", "BorealisVolume", "BorealisRuntime",
-        "BorealisFileSystem", "BorealisFileStorageBackend", "BorealisSQLite",
+        "BorealisFileSystem", "BorealisFileStorageBackend", "BorealisSQLite", "BorealisClusterModel",
+        "BorealisEndpointResolver", "BorealisCapacityScaler", "BorealisComputeEngine", "BorealisCluster",
       ], path: "Modules/Borealis"),
     .target(name: "CBorealisBench", path: "Plugins/CommandLineSupport"),
     .executableTarget(

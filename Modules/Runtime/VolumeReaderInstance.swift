@@ -54,6 +54,9 @@ public final class VolumeReaderInstance: MessageReceiver {
   /// The VDL up to which this reader shows the volume.
   public var appliedVDL: LSN { reader.withLock { $0.appliedVDL } }
 
+  /// Counters of the reader, and how far it is behind.
+  public var statistics: VolumeReaderStatistics { reader.withLock { $0.statistics } }
+
   /// Blocks until the reader shows everything up to `lsn`, or the time is over; whether it does.
   public func waitUntilApplied(_ lsn: LSN, timeoutMilliseconds: UInt64 = 10_000) -> Bool {
     let deadline = SystemClock.now.advanced(byMilliseconds: timeoutMilliseconds)

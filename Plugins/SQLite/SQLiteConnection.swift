@@ -1,3 +1,4 @@
+public import BorealisComputeEngine
 import BorealisCore
 import BorealisRuntime
 import CBorealisSQLite
@@ -70,7 +71,7 @@ public final class SQLiteConnection: Sendable {
   /// - Returns: rows changed by the last one. - Throws: `SQLiteError`.
   @discardableResult
   public func execute(_ sql: String, _ parameters: any SQLiteConvertible...) async throws(SQLiteError) -> Int {
-    let values = parameters.map(\.sqliteValue)
+    let values = parameters.map(\.sqlValue)
     return try await typed { session throws(SQLiteError) in try session.execute(sql, parameters: values) }
   }
   /// Runs a statement when its rows are asked for.
@@ -78,11 +79,11 @@ public final class SQLiteConnection: Sendable {
   /// Rows of a statement that only reads come as they are found, all of one moment; those of a statement that writes,
   /// when it is durable. No other call of this connection runs before the last row, or the end of the loop.
   public func query(_ sql: String, _ parameters: any SQLiteConvertible...) -> SQLiteRows {
-    SQLiteRows(connection: self, sql: sql, parameters: parameters.map(\.sqliteValue))
+    SQLiteRows(connection: self, sql: sql, parameters: parameters.map(\.sqlValue))
   }
   /// Runs a statement and gives all its rows.
   public func rows(_ sql: String, _ parameters: any SQLiteConvertible...) async throws(SQLiteError) -> [SQLiteRow] {
-    let values = parameters.map(\.sqliteValue)
+    let values = parameters.map(\.sqlValue)
     return try await typed { session throws(SQLiteError) in try session.query(sql, parameters: values) }
   }
   /// Runs `body` as one transaction on the connection's thread: all of it is committed, or, where it throws, nothing.

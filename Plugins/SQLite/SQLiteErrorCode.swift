@@ -40,4 +40,34 @@ enum SQLiteErrorCode {
       }
     return SQLITE_IOERR | detail << 8
   }
+
+  /// SQLite's name of a result code with its number, `SQLITE_BUSY_SNAPSHOT (517)`.
+  static func name(_ code: Int32) -> String {
+    let primary: String =
+      switch code & 0xFF {
+      case SQLITE_ERROR: "SQLITE_ERROR"
+      case SQLITE_INTERNAL: "SQLITE_INTERNAL"
+      case SQLITE_PERM: "SQLITE_PERM"
+      case SQLITE_ABORT: "SQLITE_ABORT"
+      case SQLITE_BUSY: "SQLITE_BUSY"
+      case SQLITE_LOCKED: "SQLITE_LOCKED"
+      case SQLITE_NOMEM: "SQLITE_NOMEM"
+      case SQLITE_READONLY: "SQLITE_READONLY"
+      case SQLITE_INTERRUPT: "SQLITE_INTERRUPT"
+      case SQLITE_IOERR: "SQLITE_IOERR"
+      case SQLITE_CORRUPT: "SQLITE_CORRUPT"
+      case SQLITE_FULL: "SQLITE_FULL"
+      case SQLITE_CANTOPEN: "SQLITE_CANTOPEN"
+      case SQLITE_SCHEMA: "SQLITE_SCHEMA"
+      case SQLITE_TOOBIG: "SQLITE_TOOBIG"
+      case SQLITE_CONSTRAINT: "SQLITE_CONSTRAINT"
+      case SQLITE_MISMATCH: "SQLITE_MISMATCH"
+      case SQLITE_MISUSE: "SQLITE_MISUSE"
+      case SQLITE_AUTH: "SQLITE_AUTH"
+      case SQLITE_RANGE: "SQLITE_RANGE"
+      case SQLITE_NOTADB: "SQLITE_NOTADB"
+      default: "SQLite"
+      }
+    return "\(primary) (\(code))"
+  }
 }

@@ -1,3 +1,4 @@
+import BorealisComputeEngine
 import BorealisRuntime
 import CBorealisSQLite
 import Synchronization

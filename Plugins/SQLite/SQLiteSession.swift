@@ -1,3 +1,4 @@
+public import BorealisComputeEngine
 import BorealisCore
 import BorealisVolume
 import CBorealisSQLite
@@ -75,7 +76,7 @@ public final class SQLiteSession {
   /// - Returns: rows changed by the last one. - Throws: SQLite's error; what came before the one that failed is done.
   @discardableResult
   public func execute(_ sql: String, _ parameters: any SQLiteConvertible...) throws(SQLiteError) -> Int {
-    try execute(sql, parameters: parameters.map(\.sqliteValue))
+    try execute(sql, parameters: parameters.map(\.sqlValue))
   }
   /// `execute` with the parameters in an array.
   @discardableResult
@@ -85,7 +86,7 @@ public final class SQLiteSession {
   }
   /// Runs one statement and gives all its rows.
   public func query(_ sql: String, _ parameters: any SQLiteConvertible...) throws(SQLiteError) -> [SQLiteRow] {
-    try query(sql, parameters: parameters.map(\.sqliteValue))
+    try query(sql, parameters: parameters.map(\.sqlValue))
   }
   /// `query` with the parameters in an array.
   public func query(_ sql: String, parameters: [SQLiteValue]) throws(SQLiteError) -> [SQLiteRow] {

@@ -1,3 +1,4 @@
+import BorealisComputeEngine
 import CBorealisSQLite
 
 /// A prepared statement of one session.

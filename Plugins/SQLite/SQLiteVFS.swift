@@ -46,6 +46,8 @@ public final class SQLiteVFS: Sendable {
   private let registry = SnapshotRegistry()
   private let shared: SharedSnapshot?
   private let registration = Mutex<VFSRegistration?>(nil)
+  private let submissions = Atomic<UInt64>(0)
+  private let submitHook = Mutex<(@Sendable () -> Void)?>(nil)
 
   /// Databases in a file system that the volume's one writer has mounted.
   ///
@@ -176,6 +178,11 @@ public final class SQLiteVFS: Sendable {
 
   // MARK: Commits
 
+  /// Transactions submitted so far.
+  var commits: UInt64 { submissions.load(ordering: .relaxed) }
+  /// Has `hook` called after each submission, before anybody is told that it is durable.
+  func onSubmit(_ hook: @escaping @Sendable () -> Void) { submitHook.withLock { $0 = hook } }
+
   /// Submits what these files of one connection have staged, as one mini-transaction.
   func commit(_ parts: [DatabaseHandle]) throws -> LSN {
     guard let fileSystem, case .writer(let volume) = origin else {
@@ -185,6 +192,8 @@ public final class SQLiteVFS: Sendable {
     for part in parts { part.file?.beginCommit(above: floor) }
     defer { for part in parts { part.file?.endCommit() } }
     let lsn = try fileSystem.commit(parts.compactMap { $0.engineWrite() })
+    submissions.wrappingAdd(1, ordering: .relaxed)
+    defer { submitHook.withLock { $0 }?() }
     let lowest = min(registry.lowest ?? .max, floor)
     for part in parts {
       guard let file = part.file else { continue }
