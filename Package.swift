@@ -137,6 +137,7 @@ let package = Package(
         "Borealis", "BorealisSQLite", "BorealisFileSystem", "BorealisRuntime", "BorealisVolume", "BorealisCore",
         "CBorealisSQLite",
       ], path: "Tests/SQLiteTests"),
+    .testTarget(name: "ClusterTests", dependencies: ["Borealis"], path: "Tests/ClusterTests"),
     .testTarget(
       name: "SimulationTests",
       dependencies: [

@@ -68,7 +68,10 @@ extension Cluster {
           cause: cause, oldWriter: old.identifier.name, newWriter: next.name, oldEpoch: oldEpoch, newEpoch: lastEpoch,
           failedAt: failedAt, detectedAt: detectedAt, fencedAt: fencedAt, promotedAt: SystemClock.wallClock,
           endpointMovedAt: 0)
-        if next != old.identifier { change(old.identifier) { $0.role = .reader } }
+        if next != old.identifier {
+          change(old.identifier) { $0.role = .reader }
+          publish(old.identifier)
+        }
         publish(next)
         report.endpointMovedAt = SystemClock.wallClock
         failovers.append(report)
