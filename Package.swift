@@ -91,11 +91,14 @@ let package = Package(
         "BorealisFileSystem", "BorealisFileStorageBackend", "BorealisSQLite", "BorealisClusterModel",
         "BorealisEndpointResolver", "BorealisCapacityScaler", "BorealisComputeEngine", "BorealisCluster",
       ], path: "Modules/Borealis"),
+    .target(
+      name: "BorealisControl", dependencies: ["Borealis", "BorealisRuntime"], path: "Plugins/Control"),
     .target(name: "CBorealisBench", path: "Plugins/CommandLineSupport"),
     .executableTarget(
       name: "BorealisCommandLine",
       dependencies: [
-        "Borealis", "BorealisRuntime", "BorealisSimulation", "BorealisSQLite", "CBorealisBench", "CBorealisSQLite",
+        "Borealis", "BorealisControl", "BorealisRuntime", "BorealisSimulation", "BorealisSQLite", "CBorealisBench",
+        "CBorealisSQLite",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "Plugins/CommandLine"),
     .executableTarget(name: "VolumeQuickstart", dependencies: ["Borealis"], path: "Examples/VolumeQuickstart"),

@@ -4,7 +4,7 @@ import BorealisCoordinator
 public import BorealisClusterModel
 public import BorealisComputeEngine
 import BorealisCore
-import BorealisEndpointResolver
+public import BorealisEndpointResolver
 public import BorealisRuntime
 import BorealisVolume
 
@@ -146,6 +146,8 @@ public actor Cluster {
     }
     return ClusterEndpoint(.custom(found), directory)
   }
+  /// The custom endpoints that there are now.
+  public nonisolated var customEndpoints: [CustomEndpoint] { directory.customEndpoints }
   /// Everything that happens from now on, in order; ends with the cluster.
   ///
   /// A listener that is a thousand events behind loses the oldest.

@@ -1,3 +1,4 @@
+import BorealisCapacityScaler
 import BorealisWire
 import BorealisReplicationPolicy
 import BorealisClusterModel
@@ -19,6 +20,8 @@ public struct ClusterStatus: Sendable, Codable, Hashable {
     public var state: String
     /// The zone that it runs in.
     public var zone: String
+    /// Its class, or what it has at the moment.
+    public var size: String
     /// Memory in bytes.
     public var memoryBytes: UInt64
     /// Its promotion tier.
@@ -103,7 +106,9 @@ extension Cluster {
     }
     return ClusterStatus.Instance(
       identifier: member.identifier.name, role: member.role.rawValue, state: member.state.rawValue,
-      zone: zoneName(member.zone), memoryBytes: member.capacity.memory.value, tier: member.tier.value,
+      zone: zoneName(member.zone),
+      size: (member.scaler as? ProvisionedScaler)?.instanceClass.name ?? member.capacity.description,
+      memoryBytes: member.capacity.memory.value, tier: member.tier.value,
       connections: statistics.connections, connectionsMax: member.capacity.connectionsMax,
       commits: statistics.commits, queries: statistics.queries, lagRecords: lag,
       lagMilliseconds: lagMilliseconds(member, vdl: vdl))

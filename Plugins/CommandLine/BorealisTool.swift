@@ -2,12 +2,14 @@ import ArgumentParser
 
 /// The `borealis` command.
 @main
-struct BorealisTool: ParsableCommand {
+struct BorealisTool: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "borealis",
     abstract: "An Aurora that you can run yourself: a log-structured cluster volume with six copies in three zones.",
     subcommands: [
-      DemoCommand.self, FormatCommand.self, FileSystemCommand.self, SimulateCommand.self, BenchCommand.self,
+      DemoCommand.self, UpCommand.self, DownCommand.self, StatusCommand.self, EventsCommand.self,
+      AddReaderCommand.self, RemoveInstanceCommand.self, ModifyCommand.self, FailoverCommand.self, ChaosCommand.self,
+      FormatCommand.self, FileSystemCommand.self, SimulateCommand.self, BenchCommand.self,
       CrashCommand.self, ChildCommand.self,
     ])
 }

@@ -1,0 +1,227 @@
+import Borealis
+import Dispatch
+import Foundation
+import Synchronization
+
+/// One client of a cluster's socket, on a thread of its own.
+final class ControlSession {
+  private static let rowsTogether = 256
+  private let socket: LineSocket
+  private let cluster: Cluster
+  private let onChange: @Sendable () -> Void
+  private let onStop: @Sendable () -> Void
+  private var connection: (any SQLConnection)?
+
+  init(
+    _ socket: LineSocket, _ cluster: Cluster, onChange: @escaping @Sendable () -> Void,
+    onStop: @escaping @Sendable () -> Void
+  ) {
+    self.socket = socket
+    self.cluster = cluster
+    self.onChange = onChange
+    self.onStop = onStop
+  }
+  deinit { connection?.close() }
+
+  func run() {
+    do throws(ControlError) {
+      while let request = try socket.read(ControlRequest.self) {
+        do {
+          let text = try carryOut(request)
+          try socket.write(ControlReply.done(text))
+        } catch let error as SQLError {
+          try socket.write(
+            ControlReply.error(
+              text: "\(error)", code: error.engineCode.isEmpty ? error.code.rawValue : error.engineCode,
+              isOutcomeUnknown: error.isOutcomeUnknown))
+        } catch let error as ControlError {
+          try socket.write(ControlReply.error(text: error.description, code: "", isOutcomeUnknown: false))
+        } catch {
+          try socket.write(ControlReply.error(text: "\(error)", code: "", isOutcomeUnknown: false))
+        }
+      }
+    } catch {
+      // The client is gone, or sent what is no request: nobody is there to be told.
+    }
+  }
+
+  private func carryOut(_ request: ControlRequest) throws -> String {
+    let (cluster, arguments) = (cluster, request.arguments)
+    switch request.command {
+    case "status":
+      try socket.write(ControlReply.status(try wait { await cluster.status() }))
+      return ""
+    case "events": return try sendEvents(follow: arguments["follow"] == "yes")
+    case "add-reader":
+      let capacity = try capacity(arguments["class"] ?? InstanceClass.localSmall.name)
+      let tier = try number(arguments["tier"], "tier").map { PromotionTier($0) } ?? .standard
+      let name = try wait {
+        try await cluster.addReader(
+          .provisioned(capacity), tier: tier, identifier: arguments["name"].map { InstanceIdentifier($0) },
+          zone: arguments["zone"])
+      }
+      onChange()
+      return name.name
+    case "remove":
+      let name = InstanceIdentifier(try required(arguments, "instance"))
+      try wait { try await cluster.remove(name) }
+      onChange()
+      return name.name
+    case "modify":
+      let name = InstanceIdentifier(try required(arguments, "instance"))
+      let tier = try number(arguments["tier"], "tier").map { PromotionTier($0) }
+      let capacity: ProvisionedScaler? = try arguments["class"].map { (size: String) throws -> ProvisionedScaler in
+        ProvisionedScaler(try self.capacity(size))
+      }
+      try wait { try await cluster.modify(name, tier: tier, capacity: capacity) }
+      onChange()
+      return name.name
+    case "failover":
+      let target = arguments["instance"].map { InstanceIdentifier($0) }
+      let report = try wait { try await cluster.failover(to: target) }
+      try socket.write(ControlReply.failover(report))
+      onChange()
+      return report.newWriter
+    case "chaos": return try chaos(try required(arguments, "fault"), arguments["target"])
+    case "connect":
+      connection?.close()
+      connection = try connect(arguments["endpoint"] ?? "cluster")
+      return connection?.instance.name ?? ""
+    case "sql": return try sql(try required(arguments, "sql"), request.parameters ?? [])
+    case "stop":
+      onStop()
+      return ""
+    default: throw ControlError("'\(request.command)' is no request that this cluster knows; are both of one version?")
+    }
+  }
+
+  private func chaos(_ fault: String, _ target: String?) throws -> String {
+    let chaos = cluster.chaos
+    func named() throws -> String {
+      guard let target else { throw ControlError("'\(fault)' needs a target: an instance, a node (n0) or a zone (a)") }
+      return target
+    }
+    func node() throws -> NodeID {
+      let digits = try named().drop { $0 == "n" }
+      guard let value = UInt32(digits) else { throw ControlError("'\(digits)' is no storage node; give n0, n1, …") }
+      return NodeID(value)
+    }
+    switch fault {
+    case "kill-writer": return try wait { try await chaos.killWriter() }.name
+    case "kill-during-commit": return try wait { try await chaos.killWriterDuringNextCommit() }.name
+    case "kill":
+      let name = InstanceIdentifier(try named())
+      try wait { try await chaos.kill(name) }
+    case "isolate":
+      let name = InstanceIdentifier(try named())
+      try wait { try await chaos.isolate(name) }
+    case "kill-node":
+      let node = try node()
+      try wait { try await chaos.stopNode(node) }
+    case "start-node":
+      let node = try node()
+      try wait { try await chaos.startNode(node) }
+    case "zone-down":
+      let zone = try named()
+      try wait { try await chaos.loseZone(zone) }
+    case "zone-up":
+      let zone = try named()
+      try wait { try await chaos.restoreZone(zone) }
+    default:
+      throw ControlError(
+        "'\(fault)' is no fault; there are kill-writer, kill-during-commit, kill, isolate, kill-node, start-node, "
+          + "zone-down, zone-up")
+    }
+    return target ?? ""
+  }
+
+  private func connect(_ name: String) throws -> any SQLConnection {
+    let cluster = cluster
+    let endpoint: ClusterEndpoint =
+      switch name {
+      case "cluster", "writer": cluster.writer
+      case "reader": cluster.reader
+      default: (try? cluster.endpoint(name)) ?? cluster.instance(InstanceIdentifier(name))
+      }
+    return try wait { try await endpoint.connect() }
+  }
+
+  private func sql(_ text: String, _ parameters: [ControlValue]) throws -> String {
+    let connection: any SQLConnection
+    if let open = self.connection, open.isUsable { connection = open } else { connection = try connect("cluster") }
+    self.connection = connection
+    let values = parameters.map(\.sqlValue)
+    let source = try wait { try await connection.source(of: text, parameters: values) }
+    var isFirst = true
+    var count = 0
+    while true {
+      let rows = try wait { try await source.next() }
+      guard let first = rows.first else { return "\(count)" }
+      if isFirst { try socket.write(ControlReply.columns(first.columns)) }
+      isFirst = false
+      count += rows.count
+      for start in stride(from: 0, to: rows.count, by: ControlSession.rowsTogether) {
+        let part = rows[start..<min(rows.count, start + ControlSession.rowsTogether)]
+        try socket.write(ControlReply.rows(part.map { $0.values.map { ControlValue($0) } }))
+      }
+    }
+  }
+
+  private func sendEvents(follow: Bool) throws -> String {
+    let stream = cluster.events
+    for event in cluster.recentEvents { try send(event) }
+    guard follow else { return "" }
+    let iterator = EventIterator(stream)
+    while let event = try wait({ await iterator.next() }) { try send(event) }
+    return ""
+  }
+  private func send(_ event: ClusterEvent) throws {
+    try socket.write(ControlReply.event(time: event.time, level: event.level.rawValue, text: event.description))
+  }
+
+  // MARK: Arguments
+
+  private func required(_ arguments: [String: String], _ name: String) throws -> String {
+    guard let value = arguments[name] else { throw ControlError("the request needs '\(name)'") }
+    return value
+  }
+  private func number(_ text: String?, _ name: String) throws -> Int? {
+    guard let text else { return nil }
+    guard let value = Int(text) else { throw ControlError("'\(text)' is no number for '\(name)'") }
+    return value
+  }
+  private func capacity(_ name: String) throws -> InstanceClass {
+    if let found = InstanceClass.named(name) { return found }
+    throw ControlError(
+      "'\(name)' is no instance class; there are \(InstanceClass.all.map(\.name).joined(separator: ", "))")
+  }
+}
+
+/// One listener's place in the events, used by one task at a time.
+private final class EventIterator: @unchecked Sendable {
+  // @unchecked: the session's thread waits for each `next` before it calls again.
+  private var iterator: AsyncStream<ClusterEvent>.Iterator
+  init(_ stream: AsyncStream<ClusterEvent>) { iterator = stream.makeAsyncIterator() }
+  func next() async -> ClusterEvent? { await iterator.next() }
+}
+
+/// Runs `body` as a task, and blocks this thread, which is none of Swift's pool, until it is over.
+func wait<T: Sendable>(_ body: @escaping @Sendable () async throws -> T) throws -> T {
+  let done = DispatchSemaphore(value: 0)
+  let result = Mutex<Result<T, any Error>?>(nil)
+  let box = ResultBox(result)
+  Task {
+    do { box.set(.success(try await body())) } catch { box.set(.failure(error)) }
+    done.signal()
+  }
+  done.wait()
+  guard let value = box.get() else { throw ControlError("a task has ended without a result") }
+  return try value.get()
+}
+
+private final class ResultBox<T: Sendable>: Sendable {
+  private let result: Mutex<Result<T, any Error>?>
+  init(_ result: consuming Mutex<Result<T, any Error>?>) { self.result = result }
+  func set(_ value: Result<T, any Error>) { result.withLock { $0 = value } }
+  func get() -> Result<T, any Error>? { result.withLock { $0 } }
+}
