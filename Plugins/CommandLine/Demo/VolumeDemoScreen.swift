@@ -4,15 +4,15 @@ import Foundation
 /// The live picture: copies by zone with their SCL, the writer's LSNs and epochs, commits a second as a curve.
 ///
 /// On a terminal it is drawn over itself; elsewhere (a log, CI) each act leaves its last picture.
-final class DemoScreen {
+final class VolumeDemoScreen {
   private let fleet: StorageFleet
-  private let load: DemoLoad
+  private let load: VolumeDemoLoad
   private let isTerminal = isatty(1) == 1
   private var drawn = 0
   private var rates: [Double] = []
   private var slowest: [(String, Double, Double)] = []
 
-  init(fleet: StorageFleet, load: DemoLoad) {
+  init(fleet: StorageFleet, load: VolumeDemoLoad) {
     self.fleet = fleet
     self.load = load
   }

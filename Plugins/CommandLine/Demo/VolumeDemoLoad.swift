@@ -3,7 +3,7 @@ import BorealisRuntime
 import Synchronization
 
 /// Four clients that commit numbered pages and remember what was acknowledged.
-final class DemoLoad: Sendable {
+final class VolumeDemoLoad: Sendable {
   private static let clients = 4
   private static let pages: UInt64 = 256
   private struct State {
@@ -18,9 +18,10 @@ final class DemoLoad: Sendable {
 
   init(_ volume: Volume) {
     state = Mutex(
-      State(volume: volume, acknowledged: Array(repeating: 0, count: DemoLoad.clients * Int(DemoLoad.pages))))
+      State(
+        volume: volume, acknowledged: Array(repeating: 0, count: VolumeDemoLoad.clients * Int(VolumeDemoLoad.pages))))
     threads.withLock { threads in
-      threads = (0..<DemoLoad.clients).map { client in WorkerThread { [self] in run(client) } }
+      threads = (0..<VolumeDemoLoad.clients).map { client in WorkerThread { [self] in run(client) } }
     }
   }
 
@@ -50,11 +51,11 @@ final class DemoLoad: Sendable {
     var missing = 0
     var buffer = [UInt8](repeating: 0, count: volume.metadata.pageSize)
     let acknowledged = state.withLock { $0.acknowledged }
-    for client in 0..<DemoLoad.clients {
-      for page in 0..<DemoLoad.pages {
-        try buffer.withUnsafeMutableBytes { _ = try volume.read(DemoLoad.page(client, page), into: $0) }
+    for client in 0..<VolumeDemoLoad.clients {
+      for page in 0..<VolumeDemoLoad.pages {
+        try buffer.withUnsafeMutableBytes { _ = try volume.read(VolumeDemoLoad.page(client, page), into: $0) }
         let found = buffer.withUnsafeBytes { UInt64(littleEndian: $0.loadUnaligned(as: UInt64.self)) }
-        if found < acknowledged[client * Int(DemoLoad.pages) + Int(page)] { missing += 1 }
+        if found < acknowledged[client * Int(VolumeDemoLoad.pages) + Int(page)] { missing += 1 }
       }
     }
     return missing
@@ -68,14 +69,14 @@ final class DemoLoad: Sendable {
     var number: UInt64 = 0
     while isRunning.load(ordering: .acquiring) {
       number += 1
-      let index = number % DemoLoad.pages
+      let index = number % VolumeDemoLoad.pages
       var bytes: [UInt8] = []
       for _ in 0..<25 { bytes.appendInteger(number) }
       while isRunning.load(ordering: .acquiring) {
         let volume = state.withLock { $0.volume }
         let start = SystemClock.now
         do throws(VolumeError) {
-          try volume.waitUntilDurable(try volume.write { $0.write(DemoLoad.page(client, index), at: 0, bytes) })
+          try volume.waitUntilDurable(try volume.write { $0.write(VolumeDemoLoad.page(client, index), at: 0, bytes) })
         } catch {
           // Fenced: the load is about to be moved to the new writer.
           _ = ThreadSignal().wait(milliseconds: 5)
@@ -83,7 +84,7 @@ final class DemoLoad: Sendable {
         }
         let nanoseconds = SystemClock.now.nanoseconds(since: start)
         state.withLock { state in
-          state.acknowledged[client * Int(DemoLoad.pages) + Int(index)] = number
+          state.acknowledged[client * Int(VolumeDemoLoad.pages) + Int(index)] = number
           state.latencies.append(nanoseconds)
         }
         count.wrappingAdd(1, ordering: .relaxed)

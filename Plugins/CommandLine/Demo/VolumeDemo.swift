@@ -3,10 +3,11 @@ import Borealis
 import BorealisRuntime
 import Foundation
 
-/// `borealis demo`: a volume of six nodes on files, under load, through the loss of a zone and more.
-struct DemoCommand: ParsableCommand {
+/// `borealis demo-volume`: a volume of six nodes on files, under load, through the loss of a zone and more.
+struct VolumeDemoCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "demo", abstract: "See a six-node volume lose a zone under load, then a node more, heal and recover.")
+    commandName: "demo-volume",
+    abstract: "See a six-node volume lose a zone under load, then a node more, heal and recover.")
 
   @Option(help: "Where to put the files; a new directory in it is used and removed.") var directory = "/tmp"
   @Option(help: "Seconds for each act.") var act = 2.5
@@ -19,8 +20,8 @@ struct DemoCommand: ParsableCommand {
     var options = VolumeOptions()
     options.groupBytes = .mebibytes(64)
     var volume = try Volume.create(on: fleet, options: options)
-    let load = DemoLoad(volume)
-    let screen = DemoScreen(fleet: fleet, load: load)
+    let load = VolumeDemoLoad(volume)
+    let screen = VolumeDemoScreen(fleet: fleet, load: load)
     defer { load.stop() }
     func play(_ title: String, seconds: Double) { screen.play(title, seconds: seconds, volume: volume) }
 
