@@ -77,6 +77,7 @@ struct Benchmark: Sendable {
     Benchmark(names: ["read-warm"]) { try SQLiteBenchmarks.readWarm(in: $0 + "/read") },
     Benchmark(names: ["bulk-1m"]) { try SQLiteBenchmarks.bulk(in: $0 + "/bulk") },
     Benchmark(names: ["reader-lag"]) { try SQLiteBenchmarks.readerLag(in: $0 + "/lag") },
+    Benchmark(names: ["failover"]) { try SQLiteBenchmarks.failover(in: $0 + "/failover") },
     Benchmark(names: ["scan-1g", "reader-add"]) { try SQLiteBenchmarks.scan(in: $0 + "/scan") },
   ]
 

@@ -206,7 +206,7 @@ private final class EventIterator: @unchecked Sendable {
 }
 
 /// Runs `body` as a task, and blocks this thread, which is none of Swift's pool, until it is over.
-func wait<T: Sendable>(_ body: @escaping @Sendable () async throws -> T) throws -> T {
+package func wait<T: Sendable>(_ body: @escaping @Sendable () async throws -> T) throws -> T {
   let done = DispatchSemaphore(value: 0)
   let result = Mutex<Result<T, any Error>?>(nil)
   let box = ResultBox(result)
