@@ -141,6 +141,7 @@ let package = Package(
         "CBorealisSQLite",
       ], path: "Tests/SQLiteTests"),
     .testTarget(name: "ClusterTests", dependencies: ["Borealis"], path: "Tests/ClusterTests"),
+    .testTarget(name: "ControlTests", dependencies: ["Borealis", "BorealisControl"], path: "Tests/ControlTests"),
     .testTarget(
       name: "SimulationTests",
       dependencies: [

@@ -165,7 +165,8 @@ struct ClusterTests {
   @Test("events come in order, to everybody who listens, and end with the cluster")
   func events() async throws {
     let cluster = try await Cluster.inMemory("orders", readers: 0)
-    let listener = Task { [events = cluster.events] in
+    let events = cluster.events
+    let listener = Task {
       var lines: [String] = []
       for await event in events { lines.append(event.description) }
       return lines
