@@ -65,6 +65,7 @@ let package = Package(
       dependencies: [
         "BorealisCore", "BorealisVolume", "BorealisRuntime", "BorealisFileSystem", "CBorealisSQLite",
       ], path: "Plugins/SQLite"),
+    .target(name: "BorealisSQLShell", dependencies: ["BorealisSQLite", "CBorealisSQLite"], path: "Plugins/SQLShell"),
     .target(
       name: "Borealis",
       dependencies: [
@@ -76,7 +77,8 @@ let package = Package(
     .executableTarget(
       name: "BorealisCommandLine",
       dependencies: [
-        "Borealis", "BorealisRuntime", "BorealisSimulation", "BorealisSQLite", "CBorealisBench", "CBorealisSQLite",
+        "Borealis", "BorealisRuntime", "BorealisSimulation", "BorealisSQLite", "BorealisSQLShell", "CBorealisBench",
+        "CBorealisSQLite",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "Plugins/CommandLine"),
     .executableTarget(name: "VolumeQuickstart", dependencies: ["Borealis"], path: "Examples/VolumeQuickstart"),
@@ -118,6 +120,12 @@ let package = Package(
         "Borealis", "BorealisSQLite", "BorealisFileSystem", "BorealisRuntime", "BorealisVolume", "BorealisCore",
         "CBorealisSQLite",
       ], path: "Tests/SQLiteTests"),
+    .testTarget(
+      name: "ShellTests",
+      dependencies: [
+        "Borealis", "BorealisSQLite", "BorealisSQLShell", "BorealisRuntime", "BorealisVolume", "BorealisCore",
+        "CBorealisSQLite",
+      ], path: "Tests/ShellTests"),
     .testTarget(
       name: "SimulationTests",
       dependencies: [

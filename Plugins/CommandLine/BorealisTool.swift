@@ -7,7 +7,7 @@ struct BorealisTool: ParsableCommand {
     commandName: "borealis",
     abstract: "An Aurora that you can run yourself: a log-structured cluster volume with six copies in three zones.",
     subcommands: [
-      DemoCommand.self, FormatCommand.self, FileSystemCommand.self, SimulateCommand.self, BenchCommand.self,
-      CrashCommand.self, ChildCommand.self,
+      DemoCommand.self, FormatCommand.self, FileSystemCommand.self, SQLCommand.self, SimulateCommand.self,
+      BenchCommand.self, CrashCommand.self, ChildCommand.self,
     ])
 }
