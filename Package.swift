@@ -9,10 +9,16 @@ let package = Package(
     .library(name: "Borealis", targets: ["Borealis"]),
     .library(name: "BorealisSimulation", targets: ["BorealisSimulation"]),
     .library(name: "BorealisConformance", targets: ["BorealisConformance"]),
+    .library(name: "BorealisGRDB", targets: ["BorealisGRDB"]),
     .executable(name: "borealis", targets: ["BorealisCommandLine"]),
   ],
+  traits: [
+    // Off unless asked for (`--traits GRDB`): then GRDB is not even fetched, which is most of a quick start's time.
+    .trait(name: "GRDB", description: "BorealisGRDB: GRDB applications on a cluster")
+  ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
   ],
   targets: [
     .target(name: "CBorealisSystem", path: "Modules/CSystem"),
@@ -65,6 +71,11 @@ let package = Package(
       dependencies: [
         "BorealisCore", "BorealisVolume", "BorealisRuntime", "BorealisFileSystem", "CBorealisSQLite",
       ], path: "Plugins/SQLite"),
+    .target(
+      name: "BorealisGRDB",
+      dependencies: [
+        "BorealisSQLite", .product(name: "GRDB", package: "GRDB.swift", condition: .when(traits: ["GRDB"])),
+      ], path: "Plugins/GRDB"),
     .target(name: "BorealisSQLShell", dependencies: ["BorealisSQLite", "CBorealisSQLite"], path: "Plugins/SQLShell"),
     .target(
       name: "Borealis",
@@ -126,6 +137,12 @@ let package = Package(
         "Borealis", "BorealisSQLite", "BorealisSQLShell", "BorealisRuntime", "BorealisVolume", "BorealisCore",
         "CBorealisSQLite",
       ], path: "Tests/ShellTests"),
+    .testTarget(
+      name: "GRDBTests",
+      dependencies: [
+        "Borealis", "BorealisGRDB", "BorealisSQLite", "BorealisFileSystem", "BorealisRuntime", "BorealisVolume",
+        "BorealisCore", .product(name: "GRDB", package: "GRDB.swift", condition: .when(traits: ["GRDB"])),
+      ], path: "Tests/GRDBTests"),
     .testTarget(
       name: "SimulationTests",
       dependencies: [
