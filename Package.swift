@@ -134,8 +134,8 @@ let package = Package(
     .testTarget(
       name: "ShellTests",
       dependencies: [
-        "Borealis", "BorealisSQLite", "BorealisSQLShell", "BorealisRuntime", "BorealisVolume", "BorealisCore",
-        "CBorealisSQLite",
+        "Borealis", "BorealisCommandLine", "BorealisSQLite", "BorealisSQLShell", "BorealisRuntime", "BorealisVolume",
+        "BorealisCore", "CBorealisSQLite",
       ], path: "Tests/ShellTests"),
     .testTarget(
       name: "GRDBTests",
