@@ -1,8 +1,10 @@
 # Everything here needs a Swift toolchain (6.1 or later) and SQLite with its header (`make setup`).
 SWIFT ?= swift
 SOURCES := $(wildcard Modules Plugins Tests Examples) Package.swift
-# One build serves tests, simulator and demo: a release build, since the simulator and the crash harness do real work.
-BUILD := -c release -Xswiftc -enable-testing --scratch-path .build
+# Release builds: the simulator and the crash harness do real work. The tests have a build of their own, with GRDB and its
+# plugin, which nothing else needs.
+BUILD := -c release --scratch-path .build
+TEST_BUILD := -c release -Xswiftc -enable-testing --traits GRDB --scratch-path .build-tests
 SEEDS ?= 3000
 
 .PHONY: setup test sim lint format demo bench planted-bugs clean
@@ -15,10 +17,10 @@ setup:
 
 # Builds everything, runs every test, then the simulator over $(SEEDS) seeds.
 test: setup
-	$(SWIFT) build $(BUILD) --build-tests
-	$(SWIFT) test $(BUILD) --skip-build
-	.build/release/borealis sim --seeds $(SEEDS)
-	.build/release/VolumeQuickstart
+	$(SWIFT) build $(TEST_BUILD) --build-tests
+	$(SWIFT) test $(TEST_BUILD) --skip-build
+	.build-tests/release/borealis sim --seeds $(SEEDS)
+	.build-tests/release/VolumeQuickstart
 
 # The simulator alone: `make sim SEEDS=100000`.
 sim: setup

@@ -9,10 +9,16 @@ let package = Package(
     .library(name: "Borealis", targets: ["Borealis"]),
     .library(name: "BorealisSimulation", targets: ["BorealisSimulation"]),
     .library(name: "BorealisConformance", targets: ["BorealisConformance"]),
+    .library(name: "BorealisGRDB", targets: ["BorealisGRDB"]),
     .executable(name: "borealis", targets: ["BorealisCommandLine"]),
   ],
+  traits: [
+    // Off unless asked for (`--traits GRDB`): then GRDB is not even fetched, which is most of a quick start's time.
+    .trait(name: "GRDB", description: "BorealisGRDB: GRDB applications on a cluster")
+  ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
   ],
   targets: [
     .target(name: "CBorealisSystem", path: "Modules/CSystem"),
@@ -84,6 +90,12 @@ let package = Package(
         "BorealisComputeEngine", "CBorealisSQLite",
       ], path: "Plugins/SQLite"),
     .target(
+      name: "BorealisGRDB",
+      dependencies: [
+        "BorealisSQLite", .product(name: "GRDB", package: "GRDB.swift", condition: .when(traits: ["GRDB"])),
+      ], path: "Plugins/GRDB"),
+    .target(name: "BorealisSQLShell", dependencies: ["BorealisSQLite", "CBorealisSQLite"], path: "Plugins/SQLShell"),
+    .target(
       name: "Borealis",
       dependencies: [
         "BorealisCore", "BorealisWire", "BorealisStorageBackend", "BorealisReplicationPolicy", "BorealisTransport",
@@ -92,12 +104,14 @@ let package = Package(
         "BorealisEndpointResolver", "BorealisCapacityScaler", "BorealisComputeEngine", "BorealisCluster",
       ], path: "Modules/Borealis"),
     .target(
-      name: "BorealisControl", dependencies: ["Borealis", "BorealisRuntime"], path: "Plugins/Control"),
+      name: "BorealisControl",
+      dependencies: ["Borealis", "BorealisRuntime", "BorealisSQLite", "BorealisSQLShell"], path: "Plugins/Control"),
     .target(name: "CBorealisBench", path: "Plugins/CommandLineSupport"),
     .executableTarget(
       name: "BorealisCommandLine",
       dependencies: [
-        "Borealis", "BorealisControl", "BorealisRuntime", "BorealisSimulation", "BorealisSQLite", "CBorealisBench",
+        "Borealis", "BorealisControl", "BorealisRuntime", "BorealisSimulation", "BorealisSQLite", "BorealisSQLShell",
+        "CBorealisBench",
         "CBorealisSQLite",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "Plugins/CommandLine"),
@@ -142,6 +156,18 @@ let package = Package(
       ], path: "Tests/SQLiteTests"),
     .testTarget(name: "ClusterTests", dependencies: ["Borealis"], path: "Tests/ClusterTests"),
     .testTarget(name: "ControlTests", dependencies: ["Borealis", "BorealisControl"], path: "Tests/ControlTests"),
+    .testTarget(
+      name: "ShellTests",
+      dependencies: [
+        "Borealis", "BorealisCommandLine", "BorealisSQLite", "BorealisSQLShell", "BorealisRuntime", "BorealisVolume",
+        "BorealisCore", "CBorealisSQLite",
+      ], path: "Tests/ShellTests"),
+    .testTarget(
+      name: "GRDBTests",
+      dependencies: [
+        "Borealis", "BorealisGRDB", "BorealisSQLite", "BorealisFileSystem", "BorealisRuntime", "BorealisVolume",
+        "BorealisCore", .product(name: "GRDB", package: "GRDB.swift", condition: .when(traits: ["GRDB"])),
+      ], path: "Tests/GRDBTests"),
     .testTarget(
       name: "SimulationTests",
       dependencies: [

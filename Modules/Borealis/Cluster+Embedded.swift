@@ -1,3 +1,4 @@
+import BorealisComputeEngine
 import BorealisCluster
 import BorealisCore
 import BorealisRuntime
@@ -12,6 +13,14 @@ extension StoragePlace {
         at: directory, policy: storage.replication, spares: storage.spares, configuration: storage.nodes)
     }
   }
+}
+
+extension ClusterEndpoint {
+  /// SQLite's files as an instance of this endpoint has them now; nil while there is none, or with another engine.
+  ///
+  /// For what opens databases by itself, such as GRDB. It belongs to the instance and the role that it has now: what was
+  /// opened on it fails after a failover, and is to be opened anew.
+  public var vfs: SQLiteVFS? { (currentEngine as? SQLiteEngineInstance)?.vfs }
 }
 
 extension Cluster {

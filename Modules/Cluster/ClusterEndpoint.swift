@@ -39,6 +39,11 @@ public final class ClusterEndpoint: Sendable {
   /// The instances that it leads to now.
   public var members: [EndpointMember] { endpoint.eligible(directory.members) }
 
+  /// The engine of an instance that it leads to now, chosen as for a connection; nil while there is none.
+  ///
+  /// For what an engine offers besides connections. It is the instance's of now: ask again after a failover.
+  public var currentEngine: (any EngineInstance)? { directory.choose(endpoint, from: zone)?.engine }
+
   /// A new connection, to be closed by the caller; balanced over the endpoint's instances.
   ///
   /// - Throws: `.unavailable` where no instance could be connected to in time, `.tooManyConnections`.

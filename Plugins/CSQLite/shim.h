@@ -14,6 +14,9 @@ static inline char *borealis_sqlite_text(const char *text) { return sqlite3_mpri
 
 static inline void borealis_sqlite_log(int code, const char *message) { sqlite3_log(code, "%s", message); }
 
+// URIs for everybody; refused once the library has begun.
+static inline int borealis_sqlite_enable_uris(void) { return sqlite3_config(SQLITE_CONFIG_URI, 1); }
+
 static inline int borealis_sqlite_bind_text(sqlite3_stmt *s, int i, const char *text, int count) {
   return sqlite3_bind_text(s, i, text, count, SQLITE_TRANSIENT);
 }

@@ -7,7 +7,7 @@ struct BorealisTool: AsyncParsableCommand {
     commandName: "borealis",
     abstract: "An Aurora that you can run yourself: a log-structured cluster volume with six copies in three zones.",
     subcommands: [
-      DemoCommand.self, VolumeDemoCommand.self, UpCommand.self, DownCommand.self, StatusCommand.self,
+      DemoCommand.self, VolumeDemoCommand.self, UpCommand.self, DownCommand.self, SQLCommand.self, StatusCommand.self,
       EventsCommand.self,
       AddReaderCommand.self, RemoveInstanceCommand.self, ModifyCommand.self, FailoverCommand.self, ChaosCommand.self,
       FormatCommand.self, FileSystemCommand.self, SimulateCommand.self, BenchCommand.self,

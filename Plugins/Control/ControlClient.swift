@@ -16,6 +16,11 @@ public final class ControlClient {
   public static func isRunning(_ directory: String) -> Bool {
     (try? LineSocket(path: ControlServer.socketPath(in: directory))) != nil
   }
+  /// Has a call that waits, on another thread too, end with an error; the client is of no use afterwards.
+  ///
+  /// May be called from a signal handler.
+  public func interrupt() { socket.shutdown() }
+
   /// Asks, hands every line of the answer to `body`, and returns the text of `done`.
   ///
   /// - Throws: the answer's error, as text; a connection that broke.

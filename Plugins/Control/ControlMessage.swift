@@ -4,7 +4,7 @@ import Foundation
 /// A request to a running cluster: one line of JSON on its socket.
 public struct ControlRequest: Codable, Sendable, Hashable {
   /// What to do: `status`, `events`, `add-reader`, `remove`, `modify`, `failover`, `chaos`, `endpoint`, `connect`, `sql`,
-  /// `stop`.
+  /// `import`, `stop`.
   public var command: String
   /// Arguments by name.
   public var arguments: [String: String]
@@ -31,7 +31,11 @@ public enum ControlReply: Codable, Sendable, Hashable {
   case columns([String])
   /// Some rows.
   case rows([[ControlValue]])
-  /// The request was carried out; for SQL with the rows changed, else with what was made (a reader's name).
+  /// A statement has ended: rows that it has changed (nil where it only reads), and whether a transaction is open.
+  case statement(changes: Int?, isInTransaction: Bool)
+  /// What an import has copied.
+  case imported(tables: Int, rows: Int, bytes: Int)
+  /// The request was carried out; with what was made (a reader's name) or found (an instance's).
   case done(String)
   /// It was not: why, with SQL's code and whether the outcome is unknown, where it was a statement.
   case error(text: String, code: String, isOutcomeUnknown: Bool)

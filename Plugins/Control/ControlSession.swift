@@ -1,4 +1,5 @@
 import Borealis
+import BorealisSQLShell
 import Dispatch
 import Foundation
 import Synchronization
@@ -34,6 +35,10 @@ final class ControlSession {
             ControlReply.error(
               text: "\(error)", code: error.engineCode.isEmpty ? error.code.rawValue : error.engineCode,
               isOutcomeUnknown: error.isOutcomeUnknown))
+        } catch let error as SQLiteError {
+          try socket.write(
+            ControlReply.error(
+              text: "\(error)", code: "(\(error.extendedCode))", isOutcomeUnknown: error.isOutcomeUnknown))
         } catch let error as ControlError {
           try socket.write(ControlReply.error(text: error.description, code: "", isOutcomeUnknown: false))
         } catch {
@@ -88,6 +93,9 @@ final class ControlSession {
       connection = try connect(arguments["endpoint"] ?? "cluster")
       return connection?.instance.name ?? ""
     case "sql": return try sql(try required(arguments, "sql"), request.parameters ?? [])
+    case "import":
+      try importDatabase(try required(arguments, "path"), isReplacing: arguments["replace"] == "yes")
+      return ""
     case "stop":
       onStop()
       return ""
@@ -153,18 +161,35 @@ final class ControlSession {
     let values = parameters.map(\.sqlValue)
     let source = try wait { try await connection.source(of: text, parameters: values) }
     var isFirst = true
-    var count = 0
     while true {
       let rows = try wait { try await source.next() }
-      guard let first = rows.first else { return "\(count)" }
+      guard let first = rows.first else { break }
       if isFirst { try socket.write(ControlReply.columns(first.columns)) }
       isFirst = false
-      count += rows.count
       for start in stride(from: 0, to: rows.count, by: ControlSession.rowsTogether) {
         let part = rows[start..<min(rows.count, start + ControlSession.rowsTogether)]
         try socket.write(ControlReply.rows(part.map { $0.values.map { ControlValue($0) } }))
       }
     }
+    var changes: Int?
+    if isFirst, ControlSession.changesRows(text) {
+      changes = try wait { try await connection.rows("SELECT changes()", parameters: []) }.first?.get(0, as: Int.self)
+    }
+    try socket.write(ControlReply.statement(changes: changes, isInTransaction: connection.isInTransaction))
+    return ""
+  }
+  private static func changesRows(_ sql: String) -> Bool {
+    let word = sql.drop { $0.isWhitespace }.prefix { $0.isLetter }.lowercased()
+    return ["insert", "update", "delete", "replace", "with"].contains(word)
+  }
+  private func importDatabase(_ path: String, isReplacing: Bool) throws {
+    guard let instance = cluster.writer.currentEngine as? SQLiteEngineInstance, let vfs = instance.vfs else {
+      throw ControlError("there is no writer of SQLite at the moment")
+    }
+    let session = try SQLiteSession(vfs, instance.databasePath)
+    defer { session.close() }
+    let report = try SessionExecutor(session).importDatabase(path, replacing: isReplacing)
+    try socket.write(ControlReply.imported(tables: report.tables, rows: report.rows, bytes: report.bytes))
   }
 
   private func sendEvents(follow: Bool) throws -> String {
@@ -206,7 +231,7 @@ private final class EventIterator: @unchecked Sendable {
 }
 
 /// Runs `body` as a task, and blocks this thread, which is none of Swift's pool, until it is over.
-package func wait<T: Sendable>(_ body: @escaping @Sendable () async throws -> T) throws -> T {
+public func wait<T: Sendable>(_ body: @escaping @Sendable () async throws -> T) throws -> T {
   let done = DispatchSemaphore(value: 0)
   let result = Mutex<Result<T, any Error>?>(nil)
   let box = ResultBox(result)

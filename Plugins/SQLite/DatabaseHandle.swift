@@ -174,10 +174,23 @@ final class DatabaseHandle: @unchecked Sendable {
       let page = at / UInt64(pageSize)
       let target = try staging.find(page) ?? addStaged(page, isWhole: part == pageSize)
       UnsafeMutableRawBufferPointer(rebasing: target[inPage..<(inPage + part)]).copyMemory(from: source)
+      if at == 0 { DatabaseHandle.leaveWAL(target) }
       done += part
     }
     let end = offset + UInt64(bytes.count)
     if end > size { staging.size = end }
+  }
+  /// A database that was in WAL mode elsewhere is copied in by SQLite's backup: here it is in no such mode.
+  ///
+  /// The change counter goes up with it, so that the connection that wrote this does not take its cache to be the file.
+  private static func leaveWAL(_ header: UnsafeMutableRawBufferPointer) {
+    guard header.count >= 100, header[18] == 2 || header[19] == 2 else { return }
+    header[18] = 1
+    header[19] = 1
+    let counter = UInt32(bigEndian: header.loadUnaligned(fromByteOffset: 24, as: UInt32.self)) &+ 1
+    header.storeBytes(of: counter.bigEndian, toByteOffset: 24, as: UInt32.self)
+    // The size in the header counts as long as it was written for this counter.
+    header.storeBytes(of: counter.bigEndian, toByteOffset: 92, as: UInt32.self)
   }
   private func addStaged(_ page: UInt64, isWhole: Bool) throws(VolumeError) -> UnsafeMutableRawBufferPointer {
     guard staging.bytes + pageSize <= vfs.options.transactionBytesMax else {

@@ -109,6 +109,12 @@ public final class SQLiteSession {
     try run(sql, parameters) { body($0()) }
   }
 
+  /// The columns that a statement will give, and whether it only reads; runs nothing.
+  public func describe(_ sql: String) throws(SQLiteError) -> (columns: [String], isReadOnly: Bool) {
+    if isAutocommit { scope?.intent = .read }
+    let prepared = try statement(sql)
+    return (prepared.columns, prepared.isReadOnly)
+  }
   /// Whether a statement only reads.
   func isReadOnly(_ sql: String) throws(SQLiteError) -> Bool { try statement(sql).isReadOnly }
   private func statement(_ sql: String) throws(SQLiteError) -> SQLiteStatement {

@@ -21,6 +21,8 @@ final class VFSRegistration: @unchecked Sendable {
     // Never given back: a connection may look at it for as long as the process runs.
     vfs = .allocate(capacity: 1)
     vfs.initialize(to: sqlite3_vfs())
+    // Programs that know nothing of us name the VFS in a URI. Too late where SQLite is in use: `readsURIs` tells.
+    _ = borealis_sqlite_enable_uris()
     sqlite3_initialize()
     guard let base = sqlite3_vfs_find(nil) else { preconditionFailure("SQLite has no VFS of its own") }
     vfs.pointee.iVersion = 2

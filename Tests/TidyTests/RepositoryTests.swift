@@ -38,4 +38,8 @@ import Testing
     expectNone(Self.files.flatMap { TidyRules.layering($0, Self.manifest) })
     expectNone(TidyRules.arrows(Self.manifest))
   }
+  @Test func theQuickStartBuildsNothingHeavy() {
+    for name in TidyRules.quickStart { #expect(Self.manifest.targets.contains { $0.name == name }, "\(name) is gone") }
+    expectNone(TidyRules.quickStart(Self.manifest))
+  }
 }

@@ -99,6 +99,21 @@ import Testing
       ])
   }
 
+  @Test func heavyPluginsInTheQuickStartAreSeen() {
+    #expect(TidyRules.quickStart(manifest) == [])
+    let heavy = Manifest(
+      text: """
+        .target(name: "BorealisGRDB", dependencies: [.product(name: "GRDB", package: "x")], path: "Plugins/GRDB"),
+        .target(name: "Middle", dependencies: ["BorealisGRDB"], path: "Plugins/Middle"),
+        .executableTarget(name: "BorealisCommandLine", dependencies: ["Middle"], path: "Plugins/CommandLine"),
+        """)
+    #expect(
+      TidyRules.quickStart(heavy).map(\.message) == [
+        "BorealisCommandLine must not depend on BorealisGRDB: the quick start builds it",
+        "BorealisCommandLine must not depend on GRDB: the quick start builds it",
+      ])
+  }
+
   @Test func manifestsAreRead() {
     #expect(
       manifest.targets.map(\.name).sorted() == ["Borealis", "BorealisCore", "BorealisWire", "CoreTests", "FilePlugin"])

@@ -127,4 +127,26 @@ enum TidyRules {
     }
     return found
   }
+
+  /// What the quick start builds.
+  static let quickStart = ["Borealis", "BorealisCommandLine", "VolumeQuickstart"]
+  /// Plugins whose packages take minutes to build: they stand behind a trait, and the quick start does without.
+  static let heavy = ["BorealisGRDB", "GRDB"]
+
+  /// The quick start depends on no heavy plugin, by no detour.
+  static func quickStart(_ manifest: Manifest) -> [Violation] {
+    quickStart.flatMap { root in
+      var reached = [root]
+      var next = 0
+      while next < reached.count {
+        let found = manifest.targets.first { $0.name == reached[next] }?.dependencies ?? []
+        reached += found.filter { !reached.contains($0) }
+        next += 1
+      }
+      return heavy.filter { reached.contains($0) }.map { name in
+        Violation(
+          path: "Package.swift", line: 1, message: "\(root) must not depend on \(name): the quick start builds it")
+      }
+    }
+  }
 }

@@ -29,6 +29,8 @@ public final class SQLiteEngineInstance: EngineInstance {
   /// The instance's name.
   public let identifier: InstanceIdentifier
   let engine: SQLiteEngine
+  /// The database's path on the volume.
+  public var databasePath: String { engine.path }
   private let state: Mutex<State>
 
   init(engine: SQLiteEngine, _ start: InstanceStart) {
