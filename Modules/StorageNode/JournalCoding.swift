@@ -144,6 +144,8 @@ extension SegmentFacts {
     b.append(knownVDL)
     b.append(minReadPoint)
     b.append(mark)
+    b.appendInteger(logEnd.chunk)
+    b.appendInteger(logEnd.blocks)
   }
   init(from r: inout ByteReader) throws(DecodeError) {
     group = ProtectionGroupID(try r.u32())
@@ -153,6 +155,8 @@ extension SegmentFacts {
     knownVDL = try r.lsn()
     minReadPoint = try r.lsn()
     mark = try r.lsn()
+    // Older journals do not say.
+    logEnd = r.remaining > 0 ? LogEnd(chunk: try r.u64(), blocks: try r.u32()) : LogEnd()
   }
 }
 

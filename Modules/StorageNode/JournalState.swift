@@ -1,6 +1,21 @@
 import BorealisCore
 import BorealisWire
 
+/// How far the log is durable: up to a block of a chunk.
+package struct LogEnd: Hashable, Comparable, Sendable {
+  /// The chunk's sequence; 0 where nothing is said.
+  package var chunk: UInt64
+  /// Its flush blocks.
+  package var blocks: UInt32
+  /// Makes an end; by default one that says nothing.
+  package init(chunk: UInt64 = 0, blocks: UInt32 = 0) {
+    self.chunk = chunk
+    self.blocks = blocks
+  }
+  /// By chunk, then block.
+  package static func < (a: LogEnd, b: LogEnd) -> Bool { (a.chunk, a.blocks) < (b.chunk, b.blocks) }
+}
+
 /// What a segment must remember over a restart besides its records and pages.
 package struct SegmentFacts: Hashable, Sendable {
   /// The group.
@@ -17,10 +32,12 @@ package struct SegmentFacts: Hashable, Sendable {
   package var flags: UInt32
   /// A position of the node's own (of a baseline copy under way).
   package var mark: LSN
+  /// Where the log ended when they were stated: `scl` rests on its blocks up to there.
+  package var logEnd: LogEnd
   /// Makes facts.
   package init(
     group: ProtectionGroupID, gcPoint: LSN = .zero, scl: LSN = .zero, knownVDL: LSN = .zero, minReadPoint: LSN = .zero,
-    flags: UInt32 = 0, mark: LSN = .zero
+    flags: UInt32 = 0, mark: LSN = .zero, logEnd: LogEnd = LogEnd()
   ) {
     self.group = group
     self.gcPoint = gcPoint
@@ -29,6 +46,7 @@ package struct SegmentFacts: Hashable, Sendable {
     self.minReadPoint = minReadPoint
     self.flags = flags
     self.mark = mark
+    self.logEnd = logEnd
   }
 }
 

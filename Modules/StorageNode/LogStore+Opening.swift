@@ -5,7 +5,8 @@ import BorealisWire
 extension LogStore {
   /// Finds the log's chunks: sealed ones from the journal, the others by the first sector of each slot.
   ///
-  /// Only chunks that are not sealed are read through.
+  /// Only chunks that are not sealed are read through. What is lost for certain stays to be seen at every opening until
+  /// the chunks are sealed, which new facts of the segments come before.
   mutating func open(_ state: JournalState, report: inout OpeningReport) throws(StorageBackendError) {
     truncation = state.truncation
     let fileSize = try backend.size(of: .log).value
@@ -22,29 +23,37 @@ extension LogStore {
     }
     var found = try findUnsealed(above: state.lastSealed)
     found.sort { $0.sequence < $1.sequence }
+    // What segments' facts rest on was durable: where it is missing at the log's end the tail is not torn but damaged.
+    let stated = state.segments.map(\.logEnd).max() ?? LogEnd()
+    let newest = max(found.last?.sequence ?? 0, stated.chunk, state.lastSealed)
+    for sequence in (state.lastSealed + 1)..<(newest + 1) where !found.contains(where: { $0.sequence == sequence }) {
+      // No block of it is left.
+      report.damagedLog.append(DamagedRange(chunk: sequence, range: 0..<0))
+    }
     for (n, candidate) in found.enumerated() {
       slotSequence[Int(candidate.slot)] = candidate.sequence
       var scanned = try scan(candidate.slot, candidate.sequence, into: &report)
-      if n + 1 < found.count {
-        // The chunk after this one remembers how many blocks this one had.
-        let next = try peek(found[n + 1])
-        let end = scanned.used
-        if next > scanned.flushes {
-          report.damagedLog.append(
-            DamagedRange(chunk: candidate.sequence, range: fileRange(candidate.slot, end, chunkSize)))
-          scanned.flushes = next
-        }
-      } else if scanned.isTorn {
+      let isLast = n + 1 == found.count
+      // The chunk after this one remembers how many blocks this one had.
+      var blocks = isLast ? 0 : try peek(found[n + 1])
+      if stated.chunk == candidate.sequence { blocks = max(blocks, stated.blocks) }
+      let isCut = blocks > scanned.flushes
+      if isCut {
+        report.damagedLog.append(
+          DamagedRange(chunk: candidate.sequence, range: fileRange(candidate.slot, scanned.used, chunkSize)))
+        scanned.flushes = blocks
+      } else if isLast, scanned.isTorn {
         report.cutTornTail = true
       }
-      let isLast = n + 1 == found.count
       active = Active(
         sequence: candidate.sequence, slot: candidate.slot, used: scanned.used, flushes: scanned.flushes,
         written: max(scanned.written, index.count), previousFlushes: scanned.previousFlushes)
       report.scannedRecords += index.count
-      if !isLast || scanned.used + IndexBlock.size(max(scanned.written, index.count)) > chunkSize { closeActive() }
+      // No block may take the place of a lost one: the next opening, too, must see that it is missing.
+      let isWhole = isLast && !isCut && candidate.sequence >= stated.chunk
+      if !isWhole || scanned.used + IndexBlock.size(max(scanned.written, index.count)) > chunkSize { closeActive() }
     }
-    nextSequence = max(state.lastSealed, found.last?.sequence ?? 0) + 1
+    nextSequence = newest + 1
     for slot in stride(from: slotCount - 1, through: 0, by: -1) where slotSequence[slot] == 0 {
       freeSlots.append(UInt32(slot))
     }

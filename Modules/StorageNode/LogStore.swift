@@ -214,6 +214,14 @@ package struct LogStore: ~Copyable, Sendable {
     return result
   }
 
+  /// How far the log is durable.
+  ///
+  /// Says nothing while there is no block: then no SCL rests on one.
+  package var end: LogEnd {
+    if let active, active.flushes > 0 { return LogEnd(chunk: active.sequence, blocks: active.flushes) }
+    return chunks.last.map { LogEnd(chunk: $0.sequence, blocks: $0.flushes) } ?? LogEnd()
+  }
+
   // MARK: Slots
 
   /// Takes the lowest free slot, or one more of the file; nil when the log is at its limit.

@@ -297,7 +297,8 @@ public struct StorageNode: ~Copyable, Sendable {
     SegmentFacts(
       group: segment.group, gcPoint: segment.gcPoint, scl: segment.scl, knownVDL: knownVDL,
       minReadPoint: segment.minReadPoint, flags: segment.isHydrating ? SegmentFacts.hydrating : 0,
-      mark: LSN(UInt64(segment.readPointEpoch.value) << 32 | UInt64(segment.oldestEpoch.value)))
+      mark: LSN(UInt64(segment.readPointEpoch.value) << 32 | UInt64(segment.oldestEpoch.value)),
+      logEnd: store.log.end)
   }
 }
 

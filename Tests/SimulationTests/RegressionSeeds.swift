@@ -27,6 +27,7 @@ enum RegressionSeeds {
     18486,  // A catch-up from a node that is gone kept gossip from its turn.
     15614,  // The only node with the end of the log answered an opening and died.
     105267,  // A fold planned for a tail segment retired records that the full one it became had no pages for.
+    10629,  // The last flush rotted, was taken for a torn tail, and SCL in the journal still counted its records.
     8795, 10224, 4343,  // Cause not proven: they failed on the way, and pass since other bugs were fixed.
   ]
 

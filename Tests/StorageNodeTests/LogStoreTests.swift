@@ -188,6 +188,50 @@ private final class LogWorld {
     #expect(try world.readable().count < world.records.count)
   }
 
+  /// The log's last blocks are damaged, and facts in the journal rest on them: that is no torn tail, and stays to be seen
+  /// while the log goes on.
+  @Test(arguments: [1, 2], [0, 64]) func rotAtEndThatFactsRestOn(blocks: Int, offset: UInt64) throws {
+    let world = try LogWorld(seed: 8)
+    for _ in 0..<3 { try world.write(2) }
+    let before = world.records.count
+    for _ in 0..<blocks { try world.write(2) }
+    _ = world.store.record(.segment(SegmentFacts(group: world.group, scl: LSN(10), logEnd: world.store.log.end)))
+    try world.settle()
+    for block in 0..<blocks {
+      let header = try #require(world.positions[LSN(UInt64(before + 2 * block + 1))]) - 64
+      try world.disk.perform(.write(.log, at: header + offset, [1, 2, 3]))
+    }
+    let lost = LSN(UInt64(before + 1))
+    for _ in 0..<3 {
+      try world.reopen()
+      #expect(!world.store.opening.damagedLog.isEmpty)
+      #expect(!world.store.opening.cutTornTail)
+      let found = try world.lsns()
+      #expect(!found.contains(lost))
+      #expect(found.filter { $0 < lost }.count == before)
+      try world.write(2)
+      #expect(try world.lsns().last == LSN(UInt64(world.records.count)))
+      #expect(world.store.checkInvariants().isEmpty)
+    }
+  }
+
+  /// The same where the chunk had that block only: nothing says that there was one but the facts.
+  @Test func rotOfChunkThatFactsRestOn() throws {
+    let world = try LogWorld(seed: 9)
+    try world.write(2)
+    _ = world.store.record(.segment(SegmentFacts(group: world.group, scl: LSN(2), logEnd: world.store.log.end)))
+    try world.settle()
+    try world.disk.perform(.write(.log, at: 9, [1, 2, 3]))
+    for _ in 0..<3 {
+      try world.reopen()
+      #expect(world.store.opening.damagedLog.map(\.chunk) == [1])
+      #expect(try !world.lsns().contains(LSN(1)))
+      try world.write(2)
+      #expect(world.store.checkInvariants().isEmpty)
+    }
+    #expect(try world.lsns() == (3...8).map { LSN($0) })
+  }
+
   /// Sealed chunks with a damaged index are read record by record.
   @Test func rotInSealedIndex() throws {
     let world = try LogWorld(seed: 5)

@@ -189,7 +189,11 @@ import Testing
       .fact(.volumeEpoch(VolumeEpoch(4))), .fact(.configuration(configuration(3))),
       .fact(.truncation(TruncationList(epoch: VolumeEpoch(2), ranges: [LSNRange(after: LSN(1), through: LSN(5))]))),
       .fact(.retention(Retention(epoch: VolumeEpoch(2), sequence: 1, pins: [LSN(4), LSN(9)], floor: LSN(2)))),
-      .fact(.segment(SegmentFacts(group: ProtectionGroupID(3), gcPoint: LSN(1), scl: LSN(2), flags: 3, mark: LSN(8)))),
+      .fact(
+        .segment(
+          SegmentFacts(
+            group: ProtectionGroupID(3), gcPoint: LSN(1), scl: LSN(2), flags: 3, mark: LSN(8),
+            logEnd: LogEnd(chunk: 7, blocks: 4)))),
       .fact(.segmentRemoved(ProtectionGroupID(3), by: nil)), .chunkSealed(chunk), .chunkRetired(8), .lastSealed(9),
       .pagesInstalled([
         InstalledPage(

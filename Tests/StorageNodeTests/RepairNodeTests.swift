@@ -196,6 +196,59 @@ import Testing
     #expect(c.nodes[0].machine.statistics.damageRepaired > 0)
   }
 
+  /// Rot in the log's last block looks like a torn tail; where the SCL in the journal rests on it the node must not go on
+  /// as if it had the records. (Found by seed 10629.)
+  @Test(arguments: [UInt64(8), 300])
+  func rotInTheLastFlushTakesBackWhatTheJournalSays(offset: UInt64) throws {
+    var g = DeterministicGenerator(seed: 10)
+    let c = try TestCluster(3)
+    c.create()
+    var log = TestLog()
+    for _ in 0..<20 { log.random(pages: 5, using: &g) }
+    for k in 0..<3 { c.give(.append(vdl: .zero, minReadPoint: .zero, log.batch()), c.header(), to: k) }
+    c.settle()
+    for _ in 0..<20 { log.random(pages: 5, using: &g) }
+    for k in 0..<3 {
+      c.give(.append(vdl: .zero, minReadPoint: .zero, log.batch(after: LSN(20))), c.header(), to: k)
+    }
+    let job = try #require(c.nodes[0].nextJob(.log, now: c.now))
+    guard case .write(.log, let at, _) = job.operations[0] else {
+      Issue.record("no block is written")
+      return
+    }
+    c.nodes[0].machine.complete(job, error: c.nodes[0].backend.perform(job), now: c.now, into: &c.wire)
+    c.settle()
+    // Facts go to the journal with the truncation list.
+    let range = LSNRange(after: log.last, through: LSN(100))
+    let list = TruncationList(epoch: VolumeEpoch(2), ranges: [range])
+    for k in 0..<3 { c.give(.truncate(list, vdl: log.last, tail: log.last), c.header(epoch: 2), to: k) }
+    c.settle()
+    #expect(c.scl(0) == 40)
+    try c.nodes[0].backend.perform(.write(.log, at: at + offset, [1, 2, 3]))
+    try c.nodes[0].backend.perform(.sync(.log))
+    c.nodes[1].isDown = true
+    c.nodes[2].isDown = true
+    try c.nodes[0].restart(now: c.now, using: &g)
+    #expect(c.scl(0) == 20)
+    // The log goes on behind what is missing, and so it is after one more restart.
+    log.truncate(range, epoch: 2)
+    log.random(pages: 5, using: &g)
+    c.give(.append(vdl: LSN(40), minReadPoint: .zero, log.batch(only: log.last)), c.header(epoch: 2), to: 0)
+    c.settle()
+    try c.nodes[0].restart(now: c.now, using: &g)
+    #expect(c.scl(0) == 20)
+    try c.checkChains()
+    c.nodes[1].isDown = false
+    c.give(.append(vdl: LSN(40), minReadPoint: .zero, log.batch(only: log.last)), c.header(epoch: 2), to: 1)
+    c.pass(milliseconds: 500)
+    #expect(c.scl(0) == log.last.value)
+    for page in UInt64(0)..<5 {
+      let expected = try log.page(page, at: log.last)
+      let found = c.read(0, testPage(page), at: log.last, requiredSCL: log.last, epoch: 2)
+      #expect(found == .page(expected.0, expected.1) || isEmptyPage(found, expected.1), "page \(page)")
+    }
+  }
+
   @Test func theScrubFindsWhatNobodyReads() throws {
     let (c, log) = try folded(600, pages: 20, seed: 5)
     c.nodes[2].isDown = false

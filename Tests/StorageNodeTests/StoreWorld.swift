@@ -231,7 +231,8 @@ final class StoreWorld {
       _ = store.record(fact)
       queuedFacts.append(fact)
     case 1:
-      var facts = SegmentFacts(group: Self.groups[generator.index(3)], scl: LSN(nextLSN))
+      var facts = SegmentFacts(
+        group: Self.groups[generator.index(3)], scl: LSN(nextLSN), logEnd: store.log.end)
       facts.flags = UInt32(generator.below(100))
       _ = store.record(.segment(facts))
       queuedFacts.append(.segment(facts))
