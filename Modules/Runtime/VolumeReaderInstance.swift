@@ -15,6 +15,7 @@ public final class VolumeReaderInstance: MessageReceiver {
   private let fleet: StorageFleet
   private let instance: PeerID
   private let reads = PendingReads()
+  private let readAhead = ReadAheadThread()
   private let isClosed = Atomic<Bool>(false)
   private let changed = ThreadSignal()
   private let ticker = ThreadSignal()
@@ -32,6 +33,7 @@ public final class VolumeReaderInstance: MessageReceiver {
     var configuration = VolumeReaderConfiguration()
     configuration.pageSize = volume.metadata.pageSize
     configuration.cacheBytes = Int(clamping: cacheBytes.value)
+    configuration.readAheadPages = ReadAheadThread.bytes / configuration.pageSize
     reader = Mutex(
       VolumeReader(
         volume: volume.metadata.volume, instance: instance, writer: volume.instance, configuration: configuration,
@@ -72,7 +74,11 @@ public final class VolumeReaderInstance: MessageReceiver {
   public func read(
     _ page: PageID, at readPoint: LSN? = nil, into buffer: UnsafeMutableRawBufferPointer
   ) throws(VolumeError) -> LSN {
-    if readPoint == nil, let lsn = reader.withLock({ $0.readCached(page, into: buffer) }) { return lsn }
+    if readPoint == nil {
+      let (lsn, wantsAhead) = reader.withLock { ($0.readCached(page, into: buffer), $0.takeReadAheadWish()) }
+      if wantsAhead { readAhead.wake { [weak self] in self?.askAhead() ?? false } }
+      if let lsn { return lsn }
+    }
     let image = try reads.wait { id in begin(page, readPoint, id) }
     buffer.copyBytes(from: image.bytes)
     return image.lsn
@@ -107,13 +113,26 @@ public final class VolumeReaderInstance: MessageReceiver {
     guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
     fleet.transport.unregister(instance)
     ticker.raise()
+    readAhead.end()
     reads.close(VolumeError(.closed, operation: "read"))
   }
 
   /// Takes one message from the writer or from storage.
   public func receive(_ bytes: [UInt8]) {
     guard !isClosed.load(ordering: .acquiring) else { return }
-    step { reader, effects in reader.receive(bytes, now: SystemClock.now, into: &effects) }
+    // Decoded before the lock is taken: that goes over all bytes.
+    guard let (header, message) = try? Message.decode(bytes) else {
+      return step { reader, effects in reader.receive(bytes, now: SystemClock.now, into: &effects) }
+    }
+    step { reader, effects in reader.receive(header, message, now: SystemClock.now, into: &effects) }
+  }
+
+  /// Asks for pages ahead of a reader; whether there may be more.
+  private func askAhead() -> Bool {
+    guard !isClosed.load(ordering: .acquiring) else { return false }
+    var mayGoOn = false
+    step { reader, effects in mayGoOn = reader.readAhead(now: SystemClock.now, into: &effects) }
+    return mayGoOn
   }
 
   private func begin(_ page: PageID, _ readPoint: LSN?, _ id: ReadID) {

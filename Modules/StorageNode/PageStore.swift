@@ -68,7 +68,7 @@ package struct PageStore: ~Copyable, Sendable {
 
   // MARK: Look-ups
 
-  private func slot(_ group: ProtectionGroupID, _ page: PageID, atOrBelow bound: LSN) -> UInt32? {
+  func slot(_ group: ProtectionGroupID, _ page: PageID, atOrBelow bound: LSN) -> UInt32? {
     var at = table.head(group, page)
     while let slot = at, table.lsn(slot) > bound { at = table.older(slot) }
     return at

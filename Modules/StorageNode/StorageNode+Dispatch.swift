@@ -37,6 +37,10 @@ extension StorageNode {
     case .readPage(let request, let page, let readPoint, let requiredSCL):
       guard admit(header, request: request, into: &out) else { return }
       receiveReadPage(header, request: request, page, at: readPoint, requiredSCL: requiredSCL, into: &out)
+    case .readPages(let request, let page, let count, let readPoint, let requiredSCL):
+      guard admit(header, request: request, into: &out) else { return }
+      receiveReadPages(
+        header, request: request, page, count: Int(count), at: readPoint, requiredSCL: requiredSCL, into: &out)
     case .prepare:
       guard admit(header, into: &out) else { return }
       receivePrepare(header, into: &out)
@@ -73,7 +77,7 @@ extension StorageNode {
     case .reject(_, let reason, let configuration):
       receiveReject(header, reason, configuration: configuration, now: now, into: &out)
     case .appendAck, .prepared, .truncated, .status, .inventory, .configured, .retained, .attach, .attached, .stream,
-      .vdlAdvanced, .readPoint, .detached, .configurations:
+      .vdlAdvanced, .readPoint, .detached, .configurations, .pageRun:
       counters.messagesMalformed += 1  // not for storage nodes
     }
     flushReplies(into: &out)

@@ -55,18 +55,8 @@ extension StorageNode {
     _ header: MessageHeader, request: UInt64, _ i: Int, _ id: PageID, at readPoint: LSN, requiredSCL: LSN,
     floor: LSN, into out: inout [Outgoing]
   ) {
-    guard segments[i].kind == .full else {
-      reject(header, request: request, .tailSegment, into: &out)
-      return
-    }
-    if readPoint < floor, !retention.pins.contains(readPoint) {
-      reject(header, request: request, .readPointTooOld, into: &out)
-      return
-    }
-    let isComplete =
-      !segments[i].isHydrating && segments[i].scl >= requiredSCL && isCurrent(header.volumeEpoch, segments[i])
-    guard isComplete || configuration.plantedBug == .serveIncompleteRead else {
-      reject(header, request: request, .notComplete, into: &out)
+    if let reason = refusal(header, i, at: readPoint, requiredSCL: requiredSCL, floor: floor) {
+      reject(header, request: request, reason, into: &out)
       return
     }
     switch makePage(i, id, at: readPoint) {
@@ -75,6 +65,17 @@ extension StorageNode {
     case .tooOld: reject(header, request: request, .readPointTooOld, into: &out)
     case .damaged: reject(header, request: request, .damaged, into: &out)
     }
+  }
+
+  /// Why a segment does not serve reads at a read point; nil where it does.
+  func refusal(
+    _ header: MessageHeader, _ i: Int, at readPoint: LSN, requiredSCL: LSN, floor: LSN
+  ) -> RejectReason? {
+    guard segments[i].kind == .full else { return .tailSegment }
+    if readPoint < floor, !retention.pins.contains(readPoint) { return .readPointTooOld }
+    let isComplete =
+      !segments[i].isHydrating && segments[i].scl >= requiredSCL && isCurrent(header.volumeEpoch, segments[i])
+    return isComplete || configuration.plantedBug == .serveIncompleteRead ? nil : .notComplete
   }
 
   /// Encodes straight from `page`, trailing zeros left out.

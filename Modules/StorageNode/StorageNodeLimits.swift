@@ -29,6 +29,12 @@ enum StorageNodeLimits {
   static let repairsPerTick = 8
   /// Slots of older versions looked at in one step of the scrub.
   static let prunesPerTick = 64
+  /// Pages in one answer to a read of several: bounds how long the step that makes it may delay a commit.
+  static let readRunPages = 64
+  /// Bytes of pages in it, for pages that are large.
+  static let readRunBytes = 1 << 20
+  /// Slots read together: bounds the buffer on the stack's side.
+  static let readTogether = 16
   /// Attempts at one source of a baseline before another is tried.
   static let baselineAttempts = 4
   /// Peers that may copy a baseline from one segment at once.

@@ -62,6 +62,15 @@ struct PageCache: ~Copyable, @unchecked Sendable {
     }
     return nil
   }
+  /// Whether a page is here; marks nothing.
+  func contains(_ page: PageID) -> Bool {
+    var at = slot(of: page)
+    while slots[at] != 0 {
+      if frames[Int(slots[at] - 1)].page == page { return true }
+      at = (at + 1) & (slots.count - 1)
+    }
+    return false
+  }
   /// The bytes of a frame: valid until the page leaves.
   func bytes(_ frame: Int) -> UnsafeMutableRawBufferPointer {
     precondition(frame >= 0 && frame < frames.count)

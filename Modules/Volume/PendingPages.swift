@@ -37,9 +37,10 @@ struct PendingPages: Sendable {
   func contains(_ page: PageID) -> Bool { !places.isEmpty && places[page] != nil }
 
   /// Registers a page; `askedAt` tells whether storage is being asked already, and at which read point.
-  mutating func begin(_ page: PageID, group: ProtectionGroupID, needed: LSN, askedAt: LSN?, id: ReadID, now: Instant) {
+  mutating func begin(_ page: PageID, group: ProtectionGroupID, needed: LSN, askedAt: LSN?, id: ReadID?, now: Instant) {
     precondition(places[page] == nil)
-    let entry = Page(page: page, group: group, needed: needed, askedAt: askedAt, begun: now, ids: [id])
+    let ids = id.map { [$0] } ?? []
+    let entry = Page(page: page, group: group, needed: needed, askedAt: askedAt, begun: now, ids: ids)
     if askedAt == nil { waitingCount += 1 }
     if let at = free.popLast() {
       pages[at] = entry
@@ -49,6 +50,12 @@ struct PendingPages: Sendable {
       pages.append(entry)
     }
   }
+  /// Registers a page that nobody waits for yet, which storage is being asked for.
+  mutating func beginAhead(_ page: PageID, group: ProtectionGroupID, askedAt: LSN, now: Instant) {
+    begin(page, group: group, needed: .zero, askedAt: askedAt, id: nil, now: now)
+  }
+  /// Whether somebody waits for a page under way.
+  func hasCallers(_ page: PageID) -> Bool { places[page].map { !pages[$0].ids.isEmpty } ?? false }
   /// Adds a caller to a page under way; false where there is none.
   mutating func join(_ page: PageID, id: ReadID) -> Bool {
     guard let at = places[page] else { return false }

@@ -52,13 +52,15 @@ struct SegmentReads: Sendable {
     /// Smoothed, in nanoseconds.
     var smoothed: UInt64
   }
-  private var envelope: MessageHeader
+  var envelope: MessageHeader
   private let timeout: UInt64
-  private let hedgeAfter: UInt64
+  let hedgeAfter: UInt64
   /// By request number, which grows.
   private var pending: [Pending] = []
+  /// Runs under way, by request number.
+  var runs: [Run] = []
   private var latencies: [Latency] = []
-  private var nextRequest: UInt64
+  var nextRequest: UInt64
   private(set) var asks: UInt64 = 0
   private(set) var hedges: UInt64 = 0
   private(set) var probes: UInt64 = 0
@@ -103,7 +105,7 @@ struct SegmentReads: Sendable {
     if request % SegmentReads.probeInterval == 0, ask(at, now: now, groups: groups, into: &sends) { probes += 1 }
   }
 
-  private func latency(of node: NodeID) -> UInt64 {
+  func latency(of node: NodeID) -> UInt64 {
     for entry in latencies where entry.node == node { return entry.smoothed }
     return SegmentReads.latencyUnknown
   }

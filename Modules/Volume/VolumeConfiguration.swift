@@ -59,6 +59,10 @@ public struct VolumeWriterConfiguration: Sendable {
   public var repair: RepairPlanner.Settings?
   /// What records carry: changes, or whole pages (always whole where the page is in the cache).
   public var payload: ReplicationPayload { policy.payload }
+  /// Pages that may be asked for before anybody wants them, where a reader reads one after the other; 0: none.
+  ///
+  /// At most an eighth of the cache.
+  public var readAheadPages = 0
   /// A fault to plant.
   package var plantedBug: PlantedBug?
 
@@ -86,6 +90,10 @@ public struct VolumeReaderConfiguration: Sendable {
   public var readTimeout: UInt64 = 5_000_000_000
   /// A page read that has not been answered for this long is also sent to the next segment.
   public var readHedgeAfter: UInt64 = 20_000_000
+  /// Pages that may be asked for before anybody wants them, where a reader reads one after the other; 0: none.
+  ///
+  /// At most an eighth of the cache.
+  public var readAheadPages = 0
   /// A fault to plant.
   package var plantedBug: PlantedBug?
 

@@ -1,12 +1,20 @@
 public import BorealisCore
-import BorealisWire
+package import BorealisWire
 
 extension VolumeReader {
   /// Takes a message from the writer or a node; malformed ones and those of other volumes are counted and dropped.
   public mutating func receive(_ bytes: [UInt8], now: Instant, into e: inout VolumeEffects) {
-    guard let (header, message) = try? Message.decode(bytes), header.volume == volume, phase != .idle,
-      phase != .fenced
-    else {
+    guard let (header, message) = try? Message.decode(bytes) else {
+      counters.messagesDropped += 1
+      return
+    }
+    receive(header, message, now: now, into: &e)
+  }
+  /// Takes a message that was decoded, and so checked, before.
+  package mutating func receive(
+    _ header: MessageHeader, _ message: Message, now: Instant, into e: inout VolumeEffects
+  ) {
+    guard header.volume == volume, phase != .idle, phase != .fenced else {
       counters.messagesDropped += 1
       return
     }
@@ -27,6 +35,9 @@ extension VolumeReader {
     case .pageImage(let request, let lsn, let image):
       completion = reads.receiveImage(
         request: request, from: node, lsn: lsn, image: image, pageSize: configuration.pageSize, now: now)
+    case .pageRun(let request, let pages):
+      let run = reads.receiveRun(request: request, pages: pages, pageSize: configuration.pageSize)
+      if let run { complete(run, now: now, into: &e) }
     case .reject(let request, let reason, let offered):
       if reason == .staleVolumeEpoch {
         if header.volumeEpoch > epoch, epoch > .zero { becomeFenced(by: header.volumeEpoch, into: &e) }
@@ -35,6 +46,7 @@ extension VolumeReader {
       if let offered { adopt([offered], now: now, into: &e) }
       completion = reads.receiveReject(
         request: request, from: node, reason: reason, now: now, groups: groups, into: &e.sends)
+      if let run = reads.receiveRejectedRun(request: request) { complete(run, now: now, into: &e) }
     default: counters.messagesDropped += 1
     }
     if let completion { complete(completion, now: now, into: &e) }
@@ -67,6 +79,7 @@ extension VolumeReader {
     phase = .fenced
     e.isFenced = true
     e.events.append(.fenced(by: other))
+    for point in reads.takeRuns() { readPoints.close(point) }
     for completion in reads.failAll(.fenced) {
       if case .point(let id) = completion.purpose, case .failure(let error) = completion.result {
         e.reads.append(CompletedRead(id: id, result: .failure(error)))
@@ -103,6 +116,7 @@ extension VolumeReader {
     cache.removeAll()
     buffer.stop()
     loader.cancel()
+    for point in reads.takeRuns() { readPoints.close(point) }
     for completion in reads.failAll(.unavailable, keepingPoints: true) { readPoints.close(completion.readPoint) }
     pending.resetAll()
     sendAttach(now: now, into: &e)
@@ -299,5 +313,6 @@ extension VolumeReader {
     var completions: [SegmentReads.Completion] = []
     reads.tick(now: now, groups: groups, into: &e.sends, completions: &completions)
     for completion in completions { complete(completion, now: now, into: &e) }
+    while let run = reads.takeExpiredRun(now: now) { complete(run, now: now, into: &e) }
   }
 }

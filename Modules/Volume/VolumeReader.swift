@@ -56,6 +56,7 @@ public struct VolumeReader: ~Copyable, Sendable {
   var loader = CatalogLoader()
   var cache: PageCache
   var pending = PendingPages()
+  var ahead: ReadAhead
   var reads: SegmentReads
   var readPoints = ReadPoints()
   var counters = VolumeReaderStatistics()
@@ -72,6 +73,7 @@ public struct VolumeReader: ~Copyable, Sendable {
     self.writer = writer
     catalog = VolumeCatalog(pageSize: configuration.pageSize, extentPages: 1, groupPages: 1)
     cache = PageCache(pageSize: configuration.pageSize, bytes: configuration.cacheBytes)
+    ahead = ReadAhead(window: configuration.readAheadPages, capacity: cache.capacity)
     // Apart for each life of the instance, so that a late answer to an earlier one is not mistaken.
     reads = SegmentReads(
       envelope: MessageHeader(volume: volume, sender: instance, volumeEpoch: .zero),
@@ -109,7 +111,9 @@ public struct VolumeReader: ~Copyable, Sendable {
 
   /// The page at the applied VDL out of memory, copied into `buffer`; nil when storage must be asked (`read`).
   public mutating func readCached(_ page: PageID, into buffer: UnsafeMutableRawBufferPointer) -> LSN? {
-    guard phase == .attached, buffer.count >= configuration.pageSize, let frame = cache.find(page) else { return nil }
+    guard phase == .attached, buffer.count >= configuration.pageSize else { return nil }
+    ahead.note(page)
+    guard let frame = cache.find(page) else { return nil }
     buffer.copyMemory(from: UnsafeRawBufferPointer(cache.bytes(frame)))
     counters.cacheHits += 1
     return cache.lsn(frame)
@@ -147,7 +151,16 @@ public struct VolumeReader: ~Copyable, Sendable {
       beginRead(page, group: group, at: readPoint, purpose: .point(id), now: now, into: &e)
       return
     }
-    if pending.join(page, id: id) { return }
+    if pending.join(page, id: id) {
+      // Who has caught up with what was asked for ahead asks for more.
+      _ = readAhead(now: now, into: &e)
+      return
+    }
+    if phase == .attached, group(forRead: page) != nil, let pages = ahead.follows(page) {
+      pending.begin(page, group: ProtectionGroupID(0), needed: .zero, askedAt: appliedVDL, id: id, now: now)
+      askForRun(pages, isFirstPending: true, now: now, into: &e)
+      return
+    }
     pending.begin(page, group: ProtectionGroupID(0), needed: .zero, askedAt: nil, id: id, now: now)
     issueWaitingReads(now: now, into: &e)
   }
@@ -161,7 +174,7 @@ public struct VolumeReader: ~Copyable, Sendable {
     }
     return nil
   }
-  private func finish(_ id: ReadID, lsn: LSN, _ bytes: [UInt8], into e: inout VolumeEffects) {
+  func finish(_ id: ReadID, lsn: LSN, _ bytes: [UInt8], into e: inout VolumeEffects) {
     e.reads.append(CompletedRead(id: id, result: .success(PageImage(lsn: lsn, bytes: bytes))))
   }
   mutating func beginRead(
@@ -200,7 +213,7 @@ public struct VolumeReader: ~Copyable, Sendable {
     case .head: completeHead(completion, now: now, into: &e)
     }
   }
-  private func padded(_ image: [UInt8]) -> [UInt8] {
+  func padded(_ image: [UInt8]) -> [UInt8] {
     image + [UInt8](repeating: 0, count: configuration.pageSize - image.count)
   }
   private mutating func completeHead(

@@ -19,6 +19,8 @@ public struct VolumeReaderStatistics: Sendable, Hashable {
   public var cacheHits: UInt64 = 0
   /// Page reads that went to storage.
   public var cacheMisses: UInt64 = 0
+  /// Pages asked for ahead of a reader who reads one after the other.
+  public var pagesAhead: UInt64 = 0
   /// Pages in the cache at the moment.
   public var cachedPages = 0
   /// Bytes of stream messages kept at the moment.

@@ -158,7 +158,7 @@ public struct VolumeRecovery: ~Copyable, Sendable {
       if reason == .noSuchSegment { lacksSegment(node, group: header.group) }
     case .append, .appendAck, .advance, .readPage, .pageImage, .prepare, .truncate, .catchUp, .statusRequest,
       .inventoryRequest, .configure, .retain, .retained, .gossip, .pull, .records, .pullBaseline, .baseline, .fetchPage,
-      .attach, .attached, .stream, .vdlAdvanced, .readPoint, .detached, .configurations:
+      .attach, .attached, .stream, .vdlAdvanced, .readPoint, .detached, .configurations, .readPages, .pageRun:
       return
     }
     if phase != .failed { advance(into: &out) }

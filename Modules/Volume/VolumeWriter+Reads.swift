@@ -7,6 +7,7 @@ extension VolumeWriter {
   /// `buffer` must hold a whole page. The version may be above VDL: the writer sees its own changes at once.
   public mutating func readCached(_ page: PageID, into buffer: UnsafeMutableRawBufferPointer) -> LSN? {
     guard isOpen, buffer.count >= configuration.pageSize else { return nil }
+    ahead.note(page)
     if let frame = cache.find(page) {
       buffer.copyMemory(from: UnsafeRawBufferPointer(cache.bytes(frame)))
       counters.cacheHits += 1
@@ -18,7 +19,7 @@ extension VolumeWriter {
     return .zero
   }
   /// Whether a page is certainly all zero because it was never written.
-  private func isKnownZero(_ page: PageID) -> Bool {
+  func isKnownZero(_ page: PageID) -> Bool {
     guard page.object != .catalog else { return false }
     guard let entry = catalog.entry(of: page) else { return true }
     return catalog.isUntouched(page, entry: entry)
@@ -60,10 +61,19 @@ extension VolumeWriter {
       beginRead(page, group: group, at: readPoint, purpose: .point(id), now: now, into: &e)
       return
     }
-    if pending.join(page, id: id) { return }
+    if pending.join(page, id: id) {
+      // Who has caught up with what was asked for ahead asks for more.
+      _ = readAhead(now: now, into: &e)
+      return
+    }
     let needed = blind[page] ?? .zero
     pending.begin(page, group: group, needed: needed, askedAt: needed <= vdl ? vdl : nil, id: id, now: now)
-    if needed <= vdl { beginRead(page, group: group, at: vdl, purpose: .head, now: now, into: &e) }
+    guard needed <= vdl else { return }
+    if let pages = ahead.follows(page) {
+      askForRun(pages, isFirstPending: true, now: now, into: &e)
+    } else {
+      beginRead(page, group: group, at: vdl, purpose: .head, now: now, into: &e)
+    }
   }
   private func check(_ readPoint: LSN, page: PageID) throws(VolumeError) {
     if readPoint > vdl {
@@ -71,7 +81,7 @@ extension VolumeWriter {
     }
     if readPoint < minReadPoint { throw VolumeError(.readPointTooOld, operation: "read", lsn: readPoint, page: page) }
   }
-  private func finish(_ id: ReadID, lsn: LSN, _ bytes: [UInt8], into e: inout VolumeEffects) {
+  func finish(_ id: ReadID, lsn: LSN, _ bytes: [UInt8], into e: inout VolumeEffects) {
     e.reads.append(CompletedRead(id: id, result: .success(PageImage(lsn: lsn, bytes: bytes))))
   }
 
@@ -97,6 +107,7 @@ extension VolumeWriter {
     var completions: [SegmentReads.Completion] = []
     reads.tick(now: now, groups: groups, into: &e.sends, completions: &completions)
     for completion in completions { complete(completion, now: now, into: &e) }
+    while let run = reads.takeExpiredRun(now: now) { complete(run, now: now, into: &e) }
     let patience = min(now.nanoseconds, configuration.readTimeout)
     while let waiting = pending.takeExpired(begunBefore: Instant(nanoseconds: now.nanoseconds - patience)) {
       let error = VolumeError(
@@ -119,7 +130,7 @@ extension VolumeWriter {
     }
     updateMinReadPoint()
   }
-  private func padded(_ image: [UInt8]) -> [UInt8] {
+  func padded(_ image: [UInt8]) -> [UInt8] {
     image + [UInt8](repeating: 0, count: configuration.pageSize - image.count)
   }
   private mutating func completeHead(
@@ -163,6 +174,7 @@ extension VolumeWriter {
   }
   /// Ends all reads with an error.
   mutating func failReads(_ code: VolumeError.Code, into e: inout VolumeEffects) {
+    _ = reads.takeRuns()  // All read points end below.
     for completion in reads.failAll(code) {
       if case .point(let id) = completion.purpose, case .failure(let error) = completion.result {
         e.reads.append(CompletedRead(id: id, result: .failure(error)))

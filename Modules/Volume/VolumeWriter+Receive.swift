@@ -1,10 +1,20 @@
 public import BorealisCore
-import BorealisWire
+package import BorealisWire
 
 extension VolumeWriter {
   /// Takes a message from a node or a reader; malformed ones and those of other volumes are counted and dropped.
   public mutating func receive(_ bytes: [UInt8], now: Instant, into e: inout VolumeEffects) {
-    guard let (header, message) = try? Message.decode(bytes), header.volume == volume else {
+    guard let (header, message) = try? Message.decode(bytes) else {
+      counters.messagesDropped += 1
+      return
+    }
+    receive(header, message, now: now, into: &e)
+  }
+  /// Takes a message that was decoded, and so checked, before.
+  package mutating func receive(
+    _ header: MessageHeader, _ message: Message, now: Instant, into e: inout VolumeEffects
+  ) {
+    guard header.volume == volume else {
       counters.messagesDropped += 1
       return
     }
@@ -23,6 +33,9 @@ extension VolumeWriter {
       let completion = reads.receiveImage(
         request: request, from: node, lsn: lsn, image: image, pageSize: self.configuration.pageSize, now: now)
       if let completion { complete(completion, now: now, into: &e) }
+    case .pageRun(let request, let pages):
+      let run = reads.receiveRun(request: request, pages: pages, pageSize: self.configuration.pageSize)
+      if let run { complete(run, now: now, into: &e) }
     case .configured(let configuration): receiveConfigured(configuration, from: node, header, now: now, into: &e)
     case .status(let status):
       acknowledge(status.scl, from: node, header, now: now, into: &e)
@@ -138,6 +151,7 @@ extension VolumeWriter {
     let completion = reads.receiveReject(
       request: request, from: node, reason: reason, now: now, groups: groups, into: &e.sends)
     if let completion { complete(completion, now: now, into: &e) }
+    if let run = reads.receiveRejectedRun(request: request) { complete(run, now: now, into: &e) }
   }
   /// A node has another configuration than the message that it refused.
   private mutating func settle(

@@ -87,6 +87,7 @@ public struct VolumeWriter: ~Copyable, Sendable {
   var blind: [PageID: LSN] = [:]
   var blindQueue = Ring(filler: BlindWrite(lsn: .zero, page: PageID(object: ObjectID(0), index: 0)))
   var pending = PendingPages()
+  var ahead: ReadAhead
   /// Pages that were waited for and that the mini-transaction being committed has written whole.
   var landed: [PendingPages.Page] = []
   var reads: SegmentReads
@@ -137,6 +138,7 @@ public struct VolumeWriter: ~Copyable, Sendable {
       VolumeRepair($0, policy: configuration.policy, topology: configuration.topology, now: now)
     }
     cache = PageCache(pageSize: configuration.pageSize, bytes: configuration.cacheBytes)
+    ahead = ReadAhead(window: configuration.readAheadPages, capacity: cache.capacity)
     reads = SegmentReads(
       envelope: MessageHeader(volume: opened.volume, sender: instance, volumeEpoch: opened.epoch),
       timeout: configuration.readTimeout, hedgeAfter: configuration.readHedgeAfter,

@@ -34,6 +34,8 @@ public struct VolumeWriterStatistics: Sendable, Hashable {
   public var cacheHits: UInt64 = 0
   /// Page reads that went to storage.
   public var cacheMisses: UInt64 = 0
+  /// Pages asked for ahead of a reader who reads one after the other.
+  public var pagesAhead: UInt64 = 0
   /// Pages evicted from the cache.
   public var evictions: UInt64 = 0
   /// Reads asked of a second segment because the first was late.

@@ -42,6 +42,8 @@ extension Message {
     case .readPoint: 30
     case .detached: 31
     case .configurations: 32
+    case .readPages: 33
+    case .pageRun: 34
     }
   }
 
@@ -108,6 +110,16 @@ extension Message {
       b.appendInteger(request)
       b.append(lsn)
       b.append(contentsOf: image)
+    case .readPages(let request, let page, let count, let readPoint, let requiredSCL):
+      b.appendInteger(request)
+      page.encode(into: &b)
+      b.appendInteger(count)
+      b.append(readPoint)
+      b.append(requiredSCL)
+    case .pageRun(let request, let run):
+      b.appendInteger(request)
+      b.appendInteger(UInt32(run.count))
+      b.append(contentsOf: run.bytes[run.range])
     case .prepare, .statusRequest, .inventoryRequest, .attach, .detached: break
     case .prepared(let status, let list, let retention, let configuration, let links):
       status.encode(into: &b)
@@ -306,6 +318,14 @@ extension Message {
     case 30: return .readPoint(lowest: try r.lsn(), applied: try r.lsn())
     case 31: return .detached
     case 32: return .configurations(try configurations())
+    case 33:
+      return .readPages(
+        request: try r.u64(), page: try PageID(from: &r), count: try r.u32(), readPoint: try r.lsn(),
+        requiredSCL: try r.lsn())
+    case 34:
+      let request = try r.u64()
+      let count = try r.count(itemSize: PageRun.overhead)
+      return .pageRun(request: request, try PageRun(count: count, from: &r, bytes: bytes))
     default: throw DecodeError(.invalidField, "message.kind", offset: 5)
     }
   }

@@ -206,6 +206,10 @@ public enum Message: Hashable, Sendable {
   case readPage(request: UInt64, page: PageID, readPoint: LSN, requiredSCL: LSN)
   /// Node to instance. `lsn` is `.zero` and the image empty where the page does not exist at that read point.
   case pageImage(request: UInt64, lsn: LSN, image: [UInt8])
+  /// Instance to node: as `readPage`, of `count` pages of one extent from `page` on. Answered by `pageRun`.
+  case readPages(request: UInt64, page: PageID, count: UInt32, readPoint: LSN, requiredSCL: LSN)
+  /// Node to instance: the first of the pages asked for, at least one, perhaps not all.
+  case pageRun(request: UInt64, PageRun)
 
   // MARK: Recovery
 

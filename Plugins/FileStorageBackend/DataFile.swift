@@ -29,10 +29,22 @@ final class DataFile: Sendable {
   /// Relaxed: it guards no other memory.
   private let settledEnd: Atomic<UInt64>
 
-  init(_ file: StorageFile, _ descriptor: Descriptor, flush: FileStorageOptions.Flush) throws(SystemFailure) {
+  /// For the log: how a commit's flush is written; nil: as all else.
+  private let direct: DirectWrites?
+  /// Counts changes that need a flush, each before its call returns.
+  ///
+  /// It begins above `flushed`: what an earlier process has left in the page cache wants one, too.
+  private let changes: Atomic<UInt64> = Atomic(1)
+  /// Changes up to here are durable.
+  private let flushed: Atomic<UInt64> = Atomic(0)
+
+  init(
+    _ file: StorageFile, _ descriptor: Descriptor, flush: FileStorageOptions.Flush, direct: DirectWrites? = nil
+  ) throws(SystemFailure) {
     self.file = file
     self.descriptor = descriptor
     self.flush = flush
+    self.direct = direct
     settledEnd = Atomic(try descriptor.size())
   }
 
@@ -55,24 +67,44 @@ final class DataFile: Sendable {
     if bytes.isEmpty { return }
     let end = try end(of: offset, UInt64(bytes.count), "write")
     if end <= settledEnd.load(ordering: .relaxed) {
+      if let direct, try writeDirectly(direct, at: offset, bytes) { return }
+      defer { noteChange() }
       return try calling("write") { () throws(SystemFailure) in try descriptor.write(at: offset, bytes) }
     }
+    defer { noteChange() }
     try growing("write") { () throws(SystemFailure) in
       try descriptor.write(at: offset, bytes)
       settledEnd.max(end, ordering: .relaxed)
     }
   }
 
+  /// A write that is durable at once; false where it must be written as all else.
+  private func writeDirectly(
+    _ direct: DirectWrites, at offset: UInt64, _ bytes: UnsafeRawBufferPointer
+  ) throws(StorageBackendError) -> Bool {
+    do throws(SystemFailure) { return try direct.write(at: offset, bytes) == .written } catch {
+      // For lack of space nothing was lost; anything else is a failed flush (see above).
+      if error.code != .noSpace { rememberFailure(error) }
+      throw StorageBackendError(error.code, operation: "write", file: file, detail: error.detail)
+    }
+  }
+  private func noteChange() { changes.wrappingAdd(1, ordering: .acquiringAndReleasing) }
+
   func sync() throws(StorageBackendError) {
     try checkUsable("sync")
+    // Changes that are counted later may or may not be in this flush: they want another one.
+    let change = changes.load(ordering: .acquiring)
+    if change <= flushed.load(ordering: .acquiring) { return }
     do throws(SystemFailure) { try flushData() } catch {
       // Whatever the number: a flush that failed for lack of space has lost its pages, too.
       throw StorageBackendError(.inputOutput, operation: "sync", file: file, detail: error.detail)
     }
+    flushed.max(change, ordering: .acquiringAndReleasing)
   }
 
   func reserve(upTo size: UInt64) throws(StorageBackendError) {
     try checkUsable("reserve")
+    defer { noteChange() }
     let end = try end(of: 0, size, "reserve")
     try growing("reserve") { () throws(SystemFailure) in
       let old = try descriptor.size()
@@ -93,6 +125,7 @@ final class DataFile: Sendable {
 
   func release(from offset: UInt64, length: UInt64) throws(StorageBackendError) {
     try checkUsable("release")
+    defer { noteChange() }
     try growing("release") { () throws(SystemFailure) in
       let size = try descriptor.size()
       let (sum, overflow) = offset.addingReportingOverflow(length)
@@ -106,6 +139,7 @@ final class DataFile: Sendable {
 
   func truncate(to size: UInt64) throws(StorageBackendError) {
     try checkUsable("truncate")
+    defer { noteChange() }
     let end = try end(of: 0, size, "truncate")
     try growing("truncate") { () throws(SystemFailure) in
       try descriptor.truncate(to: end)
@@ -123,10 +157,17 @@ final class DataFile: Sendable {
   private func flushData() throws(SystemFailure) {
     if flush == .unsafeNever { return }
     do throws(SystemFailure) { try descriptor.flushData() } catch {
-      flushFailure.withLock { $0 = $0 ?? error.detail }
-      hasFailed.store(true, ordering: .relaxed)
+      rememberFailure(error)
       throw error
     }
+  }
+  private func rememberFailure(_ failure: SystemFailure) {
+    flushFailure.withLock { $0 = $0 ?? failure.detail }
+    hasFailed.store(true, ordering: .relaxed)
+  }
+  func close() {
+    descriptor.close()
+    direct?.close()
   }
   private func checkUsable(_ operation: String) throws(StorageBackendError) {
     if !hasFailed.load(ordering: .relaxed) { return }

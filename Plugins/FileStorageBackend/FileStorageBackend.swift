@@ -11,8 +11,9 @@ public import BorealisStorageBackend
 
 /// A storage backend in a directory of the file system: `log`, `pages`, `journal-a`, `journal-b`, and `lock`.
 ///
-/// Writes go through the page cache, so they survive kill -9 at once and loss of power after `sync` (fdatasync). Space of
-/// the log is allocated and written with zeros when it is reserved; that of the other files is allocated. Released ranges
+/// Writes go through the page cache, so they survive kill -9 at once and loss of power after `sync` (fdatasync). Only small
+/// writes of whole sectors into the log's reserved space, as a commit makes, go around it where the system can, and are
+/// durable when they return. Space of the log is allocated and written with zeros when it is reserved; that of the other files is allocated. Released ranges
 /// become holes. An exclusive flock on `lock` keeps others out and ends with the process.
 ///
 /// Calls may come from any threads. `close` waits for the calls under way.
@@ -53,7 +54,9 @@ public final class FileStorageBackend: StorageBackend {
         opened.append(descriptor)
         files.append(
           try step(path) { () throws(SystemFailure) in
-            try DataFile(file, descriptor, flush: options.flush)
+            // Opened once all else has succeeded: nothing below can fail for this file.
+            let direct = file == .log && options.flush == .device ? DirectWrites(path) : nil
+            return try DataFile(file, descriptor, flush: options.flush, direct: direct)
           })
       }
       // Every time: the process that made the files may have been killed before it came to this.
@@ -122,7 +125,7 @@ public final class FileStorageBackend: StorageBackend {
   /// Waits for the calls under way, closes the files and gives the lock back.
   public func close() {
     use.end {
-      for file in files { file.descriptor.close() }
+      for file in files { file.close() }
       lock.close()
     }
   }

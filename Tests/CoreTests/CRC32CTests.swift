@@ -40,6 +40,19 @@ import Testing
     }
   }
 
+  /// Long ones are done in three parts side by side: every length around those parts, and every alignment.
+  @Test func longOnesAgreeWithTheTable() {
+    var g = DeterministicGenerator(seed: 1024)
+    let bytes = (0..<20_000).map { _ in UInt8(truncatingIfNeeded: g.next()) }
+    var lengths = (0..<400).map { _ in g.index(19_000) }
+    for part in [384, 768, 3072, 3456, 6144, 8256] { lengths += (part - 9)...(part + 9) }
+    for length in lengths {
+      let part = Array(bytes[g.index(9)...].prefix(length))
+      let start = UInt32(truncatingIfNeeded: g.next())
+      #expect(CRC32C.checksum(part, seed: start) == CRC32C.tableChecksum(part, seed: start), "length \(length)")
+    }
+  }
+
   @Test func aChecksumMayBeContinued() {
     var g = DeterministicGenerator(seed: 1)
     let bytes = (0..<333).map { _ in UInt8(truncatingIfNeeded: g.next()) }

@@ -128,10 +128,12 @@ final class FilePlace: StorageBackendPlace {
     throw TestFailure("the file system does not fill up")
   }
   /// Puts a pipe, whose fdatasync fails, in place of the file behind the backend's back.
-  func setSyncsFail(_ fail: Bool, of file: StorageFile) throws {
+  func setSyncsFail(_ fail: Bool, of file: StorageFile) throws { try setFails(fail, of: file, descriptor: 0) }
+  /// The same for the descriptor that this file was given as its first, second and so on.
+  func setFails(_ fail: Bool, of file: StorageFile, descriptor place: Int) throws {
     try saved.withLock { saved in
       if fail {
-        let number = try descriptor(of: file)
+        let number = try descriptor(of: file, place)
         var ends: [Int32] = [0, 0]
         saved[file] = Saved(number: number, original: dup(number))
         guard pipe(&ends) == 0, dup2(ends[1], number) == number else { throw TestFailure("no pipe: errno \(errno)") }
@@ -143,13 +145,17 @@ final class FilePlace: StorageBackendPlace {
       }
     }
   }
-  private func descriptor(of file: StorageFile) throws -> Int32 {
+  private func descriptor(of file: StorageFile, _ place: Int) throws -> Int32 {
+    var left = place
     var buffer = [CChar](repeating: 0, count: 4096)
     for number in Int32(3)..<4096 {
       let count = readlink("/proc/self/fd/\(number)", &buffer, buffer.count)
       if count <= 0 { continue }
       let target = String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
-      if target == "\(path)/\(file)" { return number }
+      if target == "\(path)/\(file)" {
+        if left == 0 { return number }
+        left -= 1
+      }
     }
     throw TestFailure("\(file) is not open")
   }

@@ -77,6 +77,16 @@ import Testing
           #expect(lsn == expected.0, "seed \(seed) round \(round): page \(page) at \(point)")
         }
       }
+      // The same in runs, of pages that exist and that do not.
+      for point in [minReadPoint, scl] + retention.pins {
+        let first = g.below(pages)
+        let run = c.readRun(0, testPage(first), count: 70, at: point, requiredSCL: min(point, scl))
+        #expect(run.count == 64, "seed \(seed) round \(round): the most that a node gives")
+        for (i, found) in run.enumerated() {
+          let expected = try log.page(first + UInt64(i), at: point)
+          #expect(found == .page(expected.0, expected.1), "seed \(seed) round \(round): page \(i) of a run at \(point)")
+        }
+      }
       try c.checkChains()
     }
     #expect((c.status(0)?.gcPoint ?? .zero) > .zero, "nothing was folded, seed \(seed)")

@@ -205,6 +205,29 @@ final class TestCluster {
     }
     return found.first ?? .silence
   }
+  /// Reads pages that lie one behind the other: those that came, or why none did.
+  func readRun(
+    _ node: Int, _ first: PageID, count: UInt32, at readPoint: LSN, requiredSCL: LSN, epoch: UInt32 = 1
+  ) -> [ReadOutcome] {
+    give(
+      .readPages(request: 78, page: first, count: count, readPoint: readPoint, requiredSCL: requiredSCL),
+      header(epoch: epoch), to: node)
+    deliver()
+    let size = nodes[node].configuration.pageSize
+    let found = take(node) { message -> [ReadOutcome]? in
+      switch message {
+      case .pageRun(78, let run):
+        var pages: [ReadOutcome] = []
+        run.forEach { _, lsn, image in
+          pages.append(.page(lsn, Array(image) + [UInt8](repeating: 0, count: size - image.count)))
+        }
+        return pages
+      case .reject(78, let reason, _): return [.refused(reason)]
+      default: return nil
+      }
+    }
+    return found.first ?? [.silence]
+  }
 }
 
 enum ReadOutcome: Equatable {

@@ -166,6 +166,11 @@ import Testing
       }
     }
     #expect(refused > 0)
+    // A run ends before the first page that is damaged.
+    for (page, found) in c.readRun(0, testPage(0), count: 20, at: log.last, requiredSCL: log.last).enumerated() {
+      let expected = try log.page(UInt64(page), at: log.last)
+      #expect(found == .page(expected.0, expected.1) || found == .refused(.damaged), "page \(page)")
+    }
     #expect(c.status(0)?.isDamaged == true)
     c.pass(milliseconds: 2000)
     #expect(c.status(0)?.isDamaged == false)

@@ -9,7 +9,8 @@ import Testing
 struct PageTests {
   /// One random run of writes, discards and reads against a model; what was wrong, nil when nothing.
   static func randomRun(
-    seed: UInt64, policy: any ReplicationPolicy = AuroraPolicy(), bug: PlantedBug? = nil, cachePages: Int = 8
+    seed: UInt64, policy: any ReplicationPolicy = AuroraPolicy(), bug: PlantedBug? = nil, cachePages: Int = 8,
+    ahead: Int = 0
   ) -> String? {
     var options = DurabilityTests.tiny(groups: 3)
     options.network = .init(loss: 30, duplicate: 50, isOrdered: false)
@@ -17,7 +18,9 @@ struct PageTests {
     options.writer.plantedBug = bug
     options.writer.cacheBytes = cachePages * 512
     options.writer.readHedgeAfter = 20_000_000
+    options.writer.readAheadPages = ahead
     let volume = TestVolume(seed: seed, options)
+    if ahead > 0 { for i in volume.nodes.indices { volume.nodes[i].runMax = UInt64(1 + i) } }
     var model = PageModel(pageSize: 512)
     var asked: [ReadID: (page: PageID, point: LSN?, since: Int)] = [:]
     var nextRead: ReadID = 1
@@ -70,13 +73,20 @@ struct PageTests {
           if error.code != .wouldBlock { return "commit: \(error)" }
         }
       case 4...5:
-        let target = somePage()
-        let lsn = buffer.withUnsafeMutableBytes { volume.writer.readCached(target, into: $0) }
-        if lsn != nil, buffer != model.head(target) { return "step \(step): cached page \(target) is wrong" }
-        if lsn == nil {
-          nextRead += 1
-          asked[nextRead] = (target, nil, model.history.count - 1)
-          volume.writer.read(target, at: nil, id: nextRead, now: volume.now, into: &volume.effects)
+        // One page, or as a scan.
+        let first = somePage()
+        for i in 0..<UInt64(ahead == 0 ? 1 : 8) {
+          let target = page(1, (first.index + i) % 32)
+          let lsn = buffer.withUnsafeMutableBytes { volume.writer.readCached(target, into: $0) }
+          if lsn != nil, buffer != model.head(target) { return "step \(step): cached page \(target) is wrong" }
+          if lsn == nil {
+            nextRead += 1
+            asked[nextRead] = (target, nil, model.history.count - 1)
+            volume.writer.read(target, at: nil, id: nextRead, now: volume.now, into: &volume.effects)
+            volume.absorb()
+          }
+          guard volume.writer.takeReadAheadWish() else { continue }
+          while volume.writer.readAhead(now: volume.now, into: &volume.effects) {}
           volume.absorb()
         }
       case 6:
@@ -114,7 +124,13 @@ struct PageTests {
       volume.tick(milliseconds: 50)
       if let problem = check() { return "at the end: \(problem)" }
     }
+    if ahead > 0, volume.writer.statistics.pagesAhead == 0 { return "nothing was read ahead" }
     return asked.isEmpty ? nil : "reads never ended at the end"
+  }
+
+  @Test("The same with scans that are read ahead of, by nodes that give parts of runs", arguments: 1...60)
+  func modelReadingAhead(seed: Int) {
+    #expect(PageTests.randomRun(seed: UInt64(seed), cachePages: 24, ahead: 16) == nil, "seed \(seed)")
   }
 
   @Test("Every read equals the model with a cache of eight pages and a bad network", arguments: 1...60)

@@ -45,6 +45,9 @@ struct PerfectNode {
   /// What no node should ever see: two records with one LSN, malformed records.
   var complaints: [String] = []
   var readsServed = 0
+  var runsServed = 0
+  /// Pages of a run that it gives at most.
+  var runMax = UInt64.max
   /// Whether it says that it knows of damage.
   var isDamaged = false
 
@@ -61,6 +64,7 @@ struct PerfectNode {
     }
     var request: UInt64 = 0
     if case .readPage(let number, _, _, _) = message { request = number }
+    if case .readPages(let number, _, _, _, _) = message { request = number }
     if header.volumeEpoch < epoch {
       return answer(.reject(request: request, reason: .staleVolumeEpoch, configuration: nil))
     }
@@ -117,6 +121,19 @@ struct PerfectNode {
       var trimmed = image
       while trimmed.last == 0 { trimmed.removeLast() }
       return answer(.pageImage(request: request, lsn: lsn, image: trimmed))
+    case .readPages(let request, let first, let count, let readPoint, let requiredSCL):
+      guard readPoint >= segment.minReadPoint, segment.scl >= requiredSCL else {
+        return answer(.reject(request: request, reason: .notComplete, configuration: nil))
+      }
+      var run: [(lsn: LSN, image: [UInt8])] = []
+      for i in 0..<min(UInt64(count), runMax) {
+        let page = PageID(object: first.object, index: first.index + i)
+        guard var found = segment.page(page, at: readPoint, pageSize: pageSize) else { return nil }
+        while found.image.last == 0 { found.image.removeLast() }
+        run.append((found.lsn, found.image))
+      }
+      runsServed += 1
+      return answer(.pageRun(request: request, PageRun(run)))
     case .statusRequest:
       return answer(
         .status(

@@ -16,7 +16,7 @@ final class TestReader {
   var completed: [ReadID: Result<PageImage, VolumeError>] = [:]
   var events: [VolumeEvent] = []
 
-  init(_ volume: TestVolume, number: UInt32 = 2, bug: PlantedBug? = nil, cachePages: Int = 64) {
+  init(_ volume: TestVolume, number: UInt32 = 2, bug: PlantedBug? = nil, cachePages: Int = 64, ahead: Int = 0) {
     self.volume = volume
     peer = .instance(number)
     var configuration = VolumeReaderConfiguration()
@@ -24,6 +24,7 @@ final class TestReader {
     configuration.cacheBytes = cachePages * 512
     configuration.holeTimeout = 100_000_000
     configuration.plantedBug = bug
+    configuration.readAheadPages = ahead
     reader = VolumeReader(
       volume: TestVolume.volume, instance: peer, writer: TestVolume.writerPeer, configuration: configuration,
       now: volume.now)
@@ -83,12 +84,12 @@ final class TestReader {
 @Suite("Reader")
 struct ReaderTests {
   /// One random run: what the reader shows is compared with the model at its applied VDL, after each step.
-  static func randomRun(seed: UInt64, bug: PlantedBug? = nil) -> String? {
+  static func randomRun(seed: UInt64, bug: PlantedBug? = nil, ahead: Int = 0) -> String? {
     var options = DurabilityTests.tiny(groups: 3)
     options.network = .init(loss: 10, duplicate: 30, isOrdered: false)
     options.writer.batchBytesMax = 400
     let volume = TestVolume(seed: seed, options)
-    let reader = TestReader(volume, bug: bug)
+    let reader = TestReader(volume, bug: bug, cachePages: ahead == 0 ? 64 : 16, ahead: ahead)
     var model = PageModel(pageSize: 512)
     var asked: [ReadID: (page: PageID, point: LSN?, since: LSN)] = [:]
     var nextRead: ReadID = 1
@@ -107,6 +108,10 @@ struct ReaderTests {
           if lsn != nil, buffer != model.page(page(1, i), at: applied) {
             return "I8: cached page \(i) at \(applied) is wrong"
           }
+        }
+        if reader.reader.takeReadAheadWish() {
+          while reader.reader.readAhead(now: volume.now, into: &reader.effects) {}
+          reader.absorb()
         }
       }
       for (id, result) in reader.completed.sorted(by: { $0.key < $1.key }) {
@@ -166,6 +171,7 @@ struct ReaderTests {
       if asked.isEmpty, reader.isAttached, volume.writer.statistics.recordsInFlight == 0,
         reader.reader.appliedVDL == volume.writer.vdl
       {
+        if ahead > 0, reader.reader.statistics.pagesAhead == 0 { return "nothing was read ahead" }
         return attaches > 0 ? nil : "it never attached"
       }
     }
@@ -175,6 +181,15 @@ struct ReaderTests {
   @Test("What it shows equals the model at its applied VDL, on random networks", arguments: 1...60)
   func model(seed: Int) {
     #expect(ReaderTests.randomRun(seed: UInt64(seed)) == nil, "seed \(seed)")
+  }
+  @Test("The same where pages are read ahead into a cache of sixteen", arguments: 1...60)
+  func modelReadingAhead(seed: Int) {
+    #expect(ReaderTests.randomRun(seed: UInt64(seed), ahead: 16) == nil, "seed \(seed)")
+  }
+  @Test("A change that is lost while its page is on its way in a run is seen")
+  func plantedBugReadingAhead() {
+    #expect(
+      (1...60).contains { ReaderTests.randomRun(seed: UInt64($0), bug: .dropPendingMissRecords, ahead: 16) != nil })
   }
   @Test(
     "Planted bugs of the reader are seen",

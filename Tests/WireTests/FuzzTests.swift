@@ -24,10 +24,10 @@ private let inputsTotal = 6_000_000
     var accepted = 0
     var base: [UInt8] = []
     for i in 0..<inputs {
-      if i % 16 == 0 { base = values.message(kind: UInt8(1 + (i / 16) % 32)).encoded(values.header()) }
+      if i % 16 == 0 { base = values.message(kind: UInt8(1 + (i / 16) % 34)).encoded(values.header()) }
       var input = base
       mutate(&input, &values.g, from: values.g.chance(7, in: 8) ? MessageHeader.encodedSize : 0)
-      if values.g.chance(1, in: 64), input.count > 5 { input[5] = UInt8(1 + values.g.index(33)) }
+      if values.g.chance(1, in: 64), input.count > 5 { input[5] = UInt8(1 + values.g.index(35)) }
       // Most inputs get a right length and checksum, or none would come past the envelope.
       if values.g.chance(15, in: 16), input.count >= MessageHeader.encodedSize { Message.seal(&input) }
       do throws(DecodeError) {

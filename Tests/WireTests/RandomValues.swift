@@ -139,7 +139,11 @@ struct RandomValues {
     case 29: return .vdlAdvanced(vdl: lsn())
     case 30: return .readPoint(lowest: lsn(), applied: lsn())
     case 31: return .detached
-    default: return .configurations(configurations())
+    case 32: return .configurations(configurations())
+    case 33:
+      return .readPages(request: u64(), page: page(), count: u32(), readPoint: lsn(), requiredSCL: lsn())
+    default:
+      return .pageRun(request: u64(), PageRun((0..<g.index(4)).map { _ in (lsn(), bytes(60)) }))
     }
   }
 }

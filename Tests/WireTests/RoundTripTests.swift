@@ -8,7 +8,7 @@ import Testing
     return nil
   }
 
-  @Test(arguments: UInt8(1)...32) func everyKindOfMessage(kind: UInt8) throws {
+  @Test(arguments: UInt8(1)...34) func everyKindOfMessage(kind: UInt8) throws {
     let seed = 0x0D0 + UInt64(kind)
     var values = RandomValues(g: DeterministicGenerator(seed: seed))
     for round in 0..<200 {
@@ -30,8 +30,8 @@ import Testing
   }
 
   @Test func kindsAreDistinctAndUnknownOnesRefused() throws {
-    #expect(Set(Samples.messages.map(\.message.kind)).count == 32)
-    for kind in [UInt8(0), 33, 255] {
+    #expect(Set(Samples.messages.map(\.message.kind)).count == 34)
+    for kind in [UInt8(0), 35, 255] {
       var bytes = Message.begin(kind: kind, Samples.header, capacity: 0)
       Message.seal(&bytes)
       #expect(failure(bytes) == DecodeError(.invalidField, "message.kind", offset: 5))

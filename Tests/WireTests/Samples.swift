@@ -121,5 +121,7 @@ enum Samples {
     ("readPoint", .readPoint(lowest: LSN(800), applied: LSN(1001))),
     ("detached", .detached),
     ("configurations", .configurations([transition])),
+    ("readPages", .readPages(request: 45, page: page, count: 32, readPoint: LSN(1003), requiredSCL: LSN(1002))),
+    ("pageRun", .pageRun(request: 45, PageRun([(LSN(1002), [UInt8](0..<32)), (.zero, []), (LSN(7), [9])]))),
   ]
 }
