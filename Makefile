@@ -4,6 +4,7 @@ SOURCES := $(wildcard Modules Plugins Tests Examples) Package.swift
 # One build serves tests, simulator and demo: a release build, since the simulator and the crash harness do real work.
 BUILD := -c release -Xswiftc -enable-testing --scratch-path .build
 SEEDS ?= 3000
+SQL_SEEDS ?= 500
 
 .PHONY: setup test sim lint format demo bench planted-bugs clean
 
@@ -13,11 +14,12 @@ setup:
 	elif [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -y -q libsqlite3-dev; \
 	else echo "SQLite's header is missing: run 'sudo apt-get install libsqlite3-dev', then make again" >&2; exit 1; fi
 
-# Builds everything, runs every test, then the simulator over $(SEEDS) seeds.
+# Builds everything, runs every test, then the simulator over $(SEEDS) seeds, and over $(SQL_SEEDS) as a database.
 test: setup
 	$(SWIFT) build $(BUILD) --build-tests
 	$(SWIFT) test $(BUILD) --skip-build
 	.build/release/borealis sim --seeds $(SEEDS)
+	.build/release/borealis sim --workload sql --seeds $(SQL_SEEDS)
 	.build/release/VolumeQuickstart
 
 # The simulator alone: `make sim SEEDS=100000`.
