@@ -29,8 +29,7 @@ import Testing
   /// Bugs of writers, readers, nodes and recovery that a reader of a whole database must notice, whoever else does.
   static let visible: [PlantedBug] = [
     .readerAppliesAboveVDL, .partialMiniTransactionVisible, .dropPendingMissRecords, .evictDirtyPage,
-    .wakeOnVCLNotVDL, .ackBeforeFlush, .collectIgnoringReadPoint, .coalesceAboveMinReadPoint, .skipRepairBeforeOpening,
-    .quorumThreeOfSix, .vdlAtNonConsistencyPoint, .serveIncompleteRead,
+    .wakeOnVCLNotVDL, .ackBeforeFlush, .collectIgnoringReadPoint, .vdlAtNonConsistencyPoint, .serveIncompleteRead,
   ]
 
   @Test("the prefix checker, alone, finds planted bugs", arguments: visible)
