@@ -6,6 +6,7 @@ SOURCES := $(wildcard Modules Plugins Tests Examples) Package.swift
 BUILD := -c release --scratch-path .build
 TEST_BUILD := -c release -Xswiftc -enable-testing --traits GRDB --scratch-path .build-tests
 SEEDS ?= 3000
+SQL_SEEDS ?= 500
 
 .PHONY: setup test sim lint format demo bench planted-bugs clean
 
@@ -15,11 +16,12 @@ setup:
 	elif [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -y -q libsqlite3-dev; \
 	else echo "SQLite's header is missing: run 'sudo apt-get install libsqlite3-dev', then make again" >&2; exit 1; fi
 
-# Builds everything, runs every test, then the simulator over $(SEEDS) seeds.
+# Builds everything, runs every test, then the simulator over $(SEEDS) seeds, and over $(SQL_SEEDS) as a database.
 test: setup
 	$(SWIFT) build $(TEST_BUILD) --build-tests
 	$(SWIFT) test $(TEST_BUILD) --skip-build
 	.build-tests/release/borealis sim --seeds $(SEEDS)
+	.build-tests/release/borealis sim --workload sql --seeds $(SQL_SEEDS)
 	.build-tests/release/VolumeQuickstart
 
 # The simulator alone: `make sim SEEDS=100000`.
@@ -34,7 +36,7 @@ lint:
 format:
 	$(SWIFT) format -i -r $(SOURCES)
 
-# A volume of six nodes that loses a zone under load, heals, and is taken over by a new writer.
+# A cluster that runs SQL while readers are added and a node, a zone and the writer are lost.
 demo: setup
 	$(SWIFT) build $(BUILD) --product borealis
 	.build/release/borealis demo

@@ -1,4 +1,4 @@
-/// The invariants that a run is checked against, by their number in the protocol, and two of the simulator's own.
+/// The invariants that a run is checked against, by their number in the protocol, and three of the simulator's own.
 public enum Invariant: String, CaseIterable, Sendable, Hashable, CustomStringConvertible {
   case i1 = "I1"
   case i2 = "I2"
@@ -15,6 +15,8 @@ public enum Invariant: String, CaseIterable, Sendable, Hashable, CustomStringCon
   case i16 = "I16"
   case i17 = "I17"
   case i18 = "I18"
+  /// Who reads a whole database sees a prefix of its transactions.
+  case prefix = "prefix"
   /// A machine's own `checkInvariants` without a number.
   case machine = "machine"
   /// After the faults are healed everything completes.
@@ -41,6 +43,8 @@ public enum Invariant: String, CaseIterable, Sendable, Hashable, CustomStringCon
     case .i16: "the first LSN after a recovery is above every LSN ever issued"
     case .i17: "at most one writer gets acknowledgements at any volume epoch"
     case .i18: "no group has two members down by our own maintenance"
+    case .prefix:
+      "who reads a whole database sees the state after one transaction, never before what was acknowledged or seen"
     case .machine: "a machine's own invariants hold after every step"
     case .liveness: "after the faults are healed, within bounded time, everything completes and all copies agree"
     }

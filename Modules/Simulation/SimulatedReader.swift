@@ -17,6 +17,8 @@ final class SimulatedReader {
     var point: LSN?
     /// Applied VDL when the read began.
     var from: LSN
+    /// The database task that wants it.
+    var task: Int?
   }
   let peer: PeerID
   let writer: PeerID
@@ -29,6 +31,8 @@ final class SimulatedReader {
   /// One taken before the reader attached anew is not protected any more.
   var points: [(lsn: LSN, isLive: Bool)] = []
   var applied = LSN.zero
+  /// The last transaction of the database that was seen here.
+  var seen = 0
   /// When the writer last heard of this reader's read points.
   var heardAt = Instant.zero
   var isDead = false

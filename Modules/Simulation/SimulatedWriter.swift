@@ -32,6 +32,8 @@ final class SimulatedWriter {
     var point: LSN?
     /// Number of mini-transactions that the writer had taken when the read began.
     var taken: Int
+    /// The database task that wants it.
+    var task: Int?
   }
   let peer: PeerID
   let zone: ZoneID
@@ -49,6 +51,9 @@ final class SimulatedWriter {
   var points: [LSN] = []
   /// Mini-transactions taken.
   var taken = 0
+  /// The database's last transaction here, and the last one that is known to be durable.
+  var head = 0
+  var floor = 0
   var nextLSN = LSN.zero
   var vdl = LSN.zero
   var isFenced = false

@@ -9,6 +9,7 @@ extension Simulation {
     let open = writers.filter(\.isOpen)
     if !open.isEmpty, readers.count < options.readers { superviseReadersSoon() }
     guard !open.isEmpty else { return }
+    if database != nil { return databaseStep(open) }
     let writer = open[clientChance.index(open.count)]
     switch clientChance.below(100) {
     case 0..<55: commit(on: writer)
@@ -56,7 +57,11 @@ extension Simulation {
   }
 
   /// Commits `writes`; false when the writer refused.
-  func commit(_ writes: [Oracle.Write], on writer: SimulatedWriter) -> Bool {
+  ///
+  /// `taken` is told the number and LSN, before anybody else.
+  func commit(
+    _ writes: [Oracle.Write], on writer: SimulatedWriter, taken: (Int, LSN) -> Void = { _, _ in }
+  ) -> Bool {
     guard let process = writer.writer else { return false }
     mtr.removeAll()
     for write in writes {
@@ -82,6 +87,7 @@ extension Simulation {
       digest.event(now.nanoseconds, 130, writer.peer.value, lsn.value)
       let number = oracle.commit(first: first, lsn: lsn, epoch: writer.epoch, writes: writes)
       writer.taken += 1
+      taken(number, lsn)
       story.detail(
         now,
         "\(writer.peer) commits \(lsn): "
@@ -146,11 +152,12 @@ extension Simulation {
     for _ in 0..<clientChance.within(1...3) { beginRead(writer, clientChance.index(oracle.pageCount), at: point) }
   }
 
-  func beginRead(_ writer: SimulatedWriter, _ page: Int, at point: LSN?) {
+  func beginRead(_ writer: SimulatedWriter, _ page: Int, at point: LSN?, for task: Int? = nil) {
     guard writer.writer != nil else { return }
     let id = nextRead
     nextRead += 1
-    writer.reads.append(.init(id: id, page: page, point: point, taken: oracle.transactions.count))
+    writer.reads.append(
+      .init(id: id, page: page, point: point, taken: oracle.transactions.count, task: task))
     stepWriter(writer) { machine, effects, now in
       machine.read(oracle.page(page), at: point, id: id, now: now, into: &effects)
     }
@@ -174,6 +181,9 @@ extension Simulation {
     }
     let pending = writer.reads.remove(at: i)
     let page = oracle.page(pending.page)
+    if let task = pending.task {
+      pageRead(pending.page, try? read.result.get(), for: task, isHead: pending.point == nil)
+    }
     switch read.result {
     case .success(let image):
       counts.reads += 1
@@ -221,10 +231,10 @@ extension Simulation {
     beginRead(reader, page, at: point)
   }
 
-  func beginRead(_ reader: SimulatedReader, _ page: Int, at point: LSN?) {
+  func beginRead(_ reader: SimulatedReader, _ page: Int, at point: LSN?, for task: Int? = nil) {
     let id = nextRead
     nextRead += 1
-    reader.reads.append(.init(id: id, page: page, point: point, from: reader.applied))
+    reader.reads.append(.init(id: id, page: page, point: point, from: reader.applied, task: task))
     stepReader(reader) { machine, effects, now in
       machine.read(oracle.page(page), at: point, id: id, now: now, into: &effects)
     }
@@ -235,6 +245,9 @@ extension Simulation {
       return verdicts.report(.machine, "\(reader.peer) completes read \(read.id), which nobody asked for")
     }
     let pending = reader.reads.remove(at: i)
+    if let task = pending.task {
+      pageRead(pending.page, try? read.result.get(), for: task, isHead: pending.point == nil)
+    }
     switch read.result {
     case .success(let image):
       counts.reads += 1

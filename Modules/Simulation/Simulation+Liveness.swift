@@ -124,7 +124,7 @@ extension Simulation {
   }
 
   private func beginCommitting() {
-    liveness.pagesLeft = Array(0..<oracle.pageCount)
+    liveness.pagesLeft = Array(0..<pagesInUse())
     liveness.tried = 0
     liveness.acknowledgedBefore = counts.acknowledged
     // I15: from here on nobody needs the metadata service.
@@ -177,13 +177,21 @@ extension Simulation {
     var budget = 4
     while budget > 0, !liveness.pagesLeft.isEmpty {
       budget -= 1
-      let pages = liveness.pagesLeft.suffix(4)
-      guard commit(pages.map { drawWrite($0, bytes: 16) }, on: writer) else {
+      // (A database grows from its beginning.)
+      let pages = database == nil ? liveness.pagesLeft.suffix(4) : liveness.pagesLeft.prefix(4)
+      let isTaken =
+        database == nil
+        ? commit(pages.map { drawWrite($0, bytes: 16) }, on: writer) : commitDatabase(Array(pages), on: writer)
+      guard isTaken else {
         liveness.waitingFor = "\(writer.peer) takes no commit: next LSN \(writer.nextLSN), VDL \(writer.vdl)"
         return false
       }
       liveness.tried += 1
-      liveness.pagesLeft.removeLast(pages.count)
+      if database == nil {
+        liveness.pagesLeft.removeLast(pages.count)
+      } else {
+        liveness.pagesLeft.removeFirst(pages.count)
+      }
     }
     return liveness.pagesLeft.isEmpty
   }
@@ -292,8 +300,9 @@ extension Simulation {
         beginRead(writer, page, at: nil)
         for reader in readers { beginRead(reader, page, at: nil) }
       }
+      beginLastSnapshots(on: writer)
     }
-    let left = writer.reads.count + readers.reduce(0) { $0 + $1.reads.count }
+    let left = writer.reads.count + readers.reduce(0) { $0 + $1.reads.count } + databaseTasksLeft()
     liveness.waitingFor = "\(left) page reads of writer and readers do not end"
     return left == 0
   }

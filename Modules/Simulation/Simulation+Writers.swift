@@ -130,6 +130,7 @@ extension Simulation {
     writer.recovery = nil
     writer.creation = nil
     writer.base = opened.vdl
+    openDatabase(on: writer)
     writer.firstLSN = opened.nextLSN
     writer.nextLSN = opened.nextLSN
     writer.vdl = opened.vdl
@@ -226,6 +227,7 @@ extension Simulation {
   func acknowledge(_ transaction: Int, by writer: SimulatedWriter) {
     counts.acknowledged += 1
     oracle.acknowledge(transaction)
+    acknowledgeDatabase(transaction, by: writer)
     durability.acknowledged(oracle.transactions[transaction], vdl: writer.vdl, &verdicts)
   }
 

@@ -57,8 +57,11 @@ public final class Simulation {
   let views = ReaderViewChecker()
   let controlPlane = ControlPlaneChecker()
   var maintenance = MaintenanceChecker()
+  let prefix = PrefixChecker()
 
   // Load.
+  /// With `SimulationOptions.Workload.sql`.
+  var database: DatabaseWorkload?
   var mtr: MiniTransaction
   var nextRead: ReadID = 1
   var nextInstance: UInt32 = 1
@@ -90,6 +93,7 @@ public final class Simulation {
     allocation = AllocationLimitChecker(allocationLimit: options.allocationLimit)
     mtr = MiniTransaction(pageSize: options.pageSize)
     buffer = [UInt8](repeating: 0, count: options.pageSize)
+    if options.workload == .sql { database = DatabaseWorkload(options) }
   }
 
   /// Runs one simulation to its end, or to the first violation.
@@ -137,6 +141,9 @@ public final class Simulation {
     case .superviseReaders: superviseReaders()
     case .client(let client): clientStep(client)
     case .closePoint(let peer, let point): closePoint(peer, point)
+    case .databaseTask(let id): finish(id)
+    case .databaseRead(let id, let page): readAgain(page, for: id)
+    case .databaseSnapshot(let id): lookAgain(id)
     case .fault: beginFault()
     case .heal(let healing): heal(healing)
     case .liveness: lookAtProgress()

@@ -29,6 +29,7 @@ public enum SimulationCampaign {
       counts.acknowledged += c.acknowledged
       counts.reads += c.reads
       counts.readsFailed += c.readsFailed
+      counts.snapshots += c.snapshots
       counts.nodeCrashes += c.nodeCrashes
       counts.writerCrashes += c.writerCrashes
       counts.recoveriesBegun += c.recoveriesBegun
@@ -43,6 +44,7 @@ public enum SimulationCampaign {
     /// One line for people.
     public var description: String {
       "\(runs) runs, \(failures.count) failed; \(counts.transactions) commits (\(counts.acknowledged) acknowledged),"
+        + (counts.snapshots > 0 ? " \(counts.snapshots) snapshots judged," : "")
         + " \(counts.reads) reads compared, \(counts.faults) faults, \(counts.nodeCrashes) node crashes,"
         + " \(counts.recoveries) recoveries of \(counts.recoveriesBegun) begun, \(counts.membershipChanges) membership"
         + " changes, \(counts.messages) messages (\(counts.messagesLost) lost), \(counts.events) events,"

@@ -23,6 +23,12 @@ enum SimulationEvent {
   case client(Int)
   /// A read point that a client held is let go.
   case closePoint(PeerID, LSN)
+  /// A client of the database has all the pages that it wanted.
+  case databaseTask(Int)
+  /// A client of the database reads a page at its read point, after the head was of no use.
+  case databaseRead(task: Int, page: Int)
+  /// A client of the database reads a snapshot again that it has held.
+  case databaseSnapshot(Int)
   /// Another fault begins.
   case fault
   /// A fault ends.

@@ -49,6 +49,8 @@ public struct SimulationOptions: Sendable {
   public var thinkTime: UInt64
   /// Whether writers hold open batches for clients that were just woken.
   public var holdsForWoken: Bool
+  /// What clients do.
+  public var workload = Workload.pages
   /// What trouble there is.
   public var faults: FaultClass
   /// Mean time between two faults that begin.
@@ -61,6 +63,14 @@ public struct SimulationOptions: Sendable {
   public var livenessTime: UInt64
   /// Keep the story of every message.
   public var isVerbose: Bool
+  /// What clients do with the volume.
+  public enum Workload: String, Sendable, Hashable, CaseIterable {
+    /// Mini-transactions over random pages, and reads of single pages.
+    case pages
+    /// A database, as SQLite keeps it: transactions that read and change several pages and page 0, grow and shrink it, and
+    /// readers of all of it.
+    case sql
+  }
   /// A fault planted in a machine.
   package var plantedBug: PlantedBug?
 
@@ -114,5 +124,6 @@ public struct SimulationOptions: Sendable {
       + " \(extentPages), group \(groupPages), chunk \(chunkBytes >> 10) KiB, cache \(cachePages), LAL \(allocationLimit),"
       + " readers \(readers), clients \(clients), faults \(faults.names)"
       + (holdsForWoken ? ", holding for woken clients" : "")
+      + (workload == .pages ? "" : ", workload \(workload.rawValue)")
   }
 }

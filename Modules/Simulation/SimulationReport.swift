@@ -10,6 +10,8 @@ public struct SimulationReport: Sendable, CustomStringConvertible {
     public var acknowledged = 0
     /// Page reads that were compared with the oracle.
     public var reads = 0
+    /// Snapshots of a whole database that were judged.
+    public var snapshots = 0
     /// Page reads that ended with an error that may be retried.
     public var readsFailed = 0
     /// Crashes of nodes.

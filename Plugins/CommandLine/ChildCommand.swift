@@ -6,7 +6,8 @@ import Foundation
 /// `borealis child`: what benchmarks and the crash harness run in a process of its own, to be killed.
 struct ChildCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "child", shouldDisplay: false, subcommands: [Fill.self, Resident.self, CrashChild.self])
+    commandName: "child", shouldDisplay: false,
+    subcommands: [Fill.self, Resident.self, CrashChild.self, SQLCrashChild.self])
 
   /// Nodes that do not coalesce: every record stays in the log.
   static var idleNodes: StorageNodeConfiguration {

@@ -67,7 +67,7 @@ struct CrashChild: ParsableCommand {
 }
 
 /// One line, in one write: never half of it in the pipe.
-private func say(_ line: String) {
+func say(_ line: String) {
   let bytes = Array((line + "\n").utf8)
   _ = bytes.withUnsafeBytes { write(1, $0.baseAddress, $0.count) }
 }

@@ -6,15 +6,26 @@ import Foundation
 struct CrashCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "crash",
-    abstract: "Kill -9 a process that writes to a volume on files, many times in a row, and check what is left.")
+    abstract: "Kill -9 a process that writes to a volume on files, many times in a row, and check what is left.",
+    discussion: """
+      With --sql the process runs SQL transactions on two databases of the volume, and after each crash both databases,
+      every transaction that was acknowledged and the file system are checked.
+      """)
 
+  @Flag(help: "Run SQL transactions instead of mini-transactions.") var sql = false
   @Option(help: "How many times.") var times = 200
   @Option(help: "Where to put the files; a new directory in it is used and removed.") var directory = "/tmp"
   @Option(help: "Seed of the moments and of the nodes that are down.") var seed: UInt64 = 1
   @Option(help: "Longest life of a child in milliseconds, after it has opened.") var life: UInt64 = 250
   @Flag(help: "Print one JSON object at the end.") var json = false
+  @Option(help: ArgumentHelp("Do it wrong (with --sql): early, half or nodes.", visibility: .hidden))
+  var lie: String?
 
   func run() throws {
+    if sql {
+      var harness = SQLCrash(times: times, directory: directory, seed: seed, life: life, lie: lie, isJSON: json)
+      return try harness.run()
+    }
     let work = directory + "/borealis-crash-\(getpid())"
     var generator = DeterministicGenerator(seed: seed)
     var acked = [UInt64](repeating: 0, count: CrashWorkload.slots)

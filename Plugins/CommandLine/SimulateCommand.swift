@@ -24,6 +24,8 @@ struct SimulateCommand: ParsableCommand {
       "Run all seeds with these faults: all, none, network, or a list of \(FaultClass.named.map(\.name).joined(separator: ", "))."
   )
   var faults: String?
+  @Option(help: "What clients do: \(SimulationOptions.Workload.allCases.map(\.rawValue).joined(separator: ", ")).")
+  var workload: String = SimulationOptions.Workload.pages.rawValue
   @Option(help: "Go on with further seeds for this many minutes instead of --seeds.") var minutes: Double?
   @Option(help: "Threads; each runs whole seeds.") var threads = max(1, ProcessInfo.processInfo.activeProcessorCount)
   @Flag(help: "Print one JSON object a line: one for each failure, one for the sum.") var json = false
@@ -51,7 +53,10 @@ struct SimulateCommand: ParsableCommand {
       }
       trouble = found
     }
-    let result = campaign(policy: chosen, faults: trouble)
+    guard let load = SimulationOptions.Workload(rawValue: workload) else {
+      throw ValidationError("there is no workload '\(workload)'")
+    }
+    let result = campaign(policy: chosen, faults: trouble, workload: load)
     if json {
       print(line(result.summary, seconds: result.seconds))
     } else {
@@ -75,7 +80,9 @@ struct SimulateCommand: ParsableCommand {
     var last: SimulationReport?
   }
 
-  private func campaign(policy: (any ReplicationPolicy)?, faults: FaultClass?) -> Result {
+  private func campaign(
+    policy: (any ReplicationPolicy)?, faults: FaultClass?, workload: SimulationOptions.Workload
+  ) -> Result {
     let start = ContinuousClock.now
     let deadline = minutes.map { start + .milliseconds(Int64($0 * 60_000)) }
     let next = Atomic<UInt64>(0)
@@ -100,6 +107,7 @@ struct SimulateCommand: ParsableCommand {
           var options = SimulationOptions(seed: first + i)
           if let policy { options.policy = policy }
           if let faults { options.faults = faults }
+          options.workload = workload
           options.isVerbose = isVerbose
           var report = Simulation.run(options)
           if report.passed, count > 1 { report.story = [] }
