@@ -72,6 +72,9 @@ struct ReadAhead: Sendable {
     isTold = true
     return true
   }
+  /// Whoever was told could not ask now: the next page read tells again.
+  mutating func postpone() { isTold = false }
+
   /// The pages to ask for next, at most a run; nil where no more are wanted now.
   ///
   /// They count as asked for.

@@ -9,7 +9,11 @@ extension VolumeReader {
 
   /// Asks storage for the next pages that are wanted ahead; whether there may be more.
   public mutating func readAhead(now: Instant, into e: inout VolumeEffects) -> Bool {
-    guard phase == .attached, reads.runs.count < SegmentReads.runsMax, let pages = ahead.next() else { return false }
+    guard phase == .attached, reads.runs.count < SegmentReads.runsMax else {
+      ahead.postpone()
+      return false
+    }
+    guard let pages = ahead.next() else { return false }
     askForRun(pages, isFirstPending: false, now: now, into: &e)
     return true
   }

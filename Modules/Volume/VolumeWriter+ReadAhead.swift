@@ -10,7 +10,11 @@ extension VolumeWriter {
 
   /// Asks storage for the next pages that are wanted ahead; whether there may be more.
   public mutating func readAhead(now: Instant, into e: inout VolumeEffects) -> Bool {
-    guard isOpen, !fenced, reads.runs.count < SegmentReads.runsMax, let pages = ahead.next() else { return false }
+    guard isOpen, !fenced, reads.runs.count < SegmentReads.runsMax else {
+      ahead.postpone()
+      return false
+    }
+    guard let pages = ahead.next() else { return false }
     askForRun(pages, isFirstPending: false, now: now, into: &e)
     return true
   }

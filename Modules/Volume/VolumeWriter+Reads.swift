@@ -142,7 +142,11 @@ extension VolumeWriter {
     guard pending.isAwaited(page, at: completion.readPoint) else { return }
     if case .failure(let error) = completion.result, error.code == .readPointTooOld, !fenced {
       // VDL has moved on since: the head is read anew.
-      guard let group = catalog.group(of: page) else { return }
+      guard let group = catalog.group(of: page) else {
+        // The page was given back meanwhile: it reads as zeros now.
+        for id in pending.take(page)?.ids ?? [] { read(page, at: nil, id: id, now: now, into: &e) }
+        return
+      }
       pending.askAgain(page, at: vdl)
       beginRead(page, group: group, at: vdl, purpose: .head, now: now, into: &e)
       return

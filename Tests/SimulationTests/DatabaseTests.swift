@@ -17,6 +17,17 @@ import Testing
     #expect(report.counts.snapshots > 0)
   }
 
+  @Test(
+    "seeds that once found a bug",
+    arguments: [
+      // A node asked for whole pages in place of records that peers still had, above PGMRPL.
+      1139
+    ] as [UInt64])
+  func regression(seed: UInt64) {
+    let report = Simulation.run(Self.options(seed))
+    #expect(report.passed, "\(report.explanation)")
+  }
+
   @Test("the same seed gives the same digest")
   func digestIsDeterministic() {
     let first = Simulation.run(Self.options(17))
