@@ -65,7 +65,11 @@ struct ControlTests {
           ControlRequest("sql", ["sql": "COMMIT"]), ControlRequest("sql", ["sql": "SELECT * FROM t"]),
         ])
       for answer in answers { _ = try answer.result.get() }
-      #expect(answers[4].replies == [.columns(["a", "b", "c", "d", "e"]), .rows([values])])
+      #expect(answers[2].replies == [.statement(changes: 1, isInTransaction: true)])
+      #expect(
+        answers[4].replies == [
+          .columns(["a", "b", "c", "d", "e"]), .rows([values]), .statement(changes: nil, isInTransaction: false),
+        ])
     }
   }
 
@@ -101,7 +105,7 @@ struct ControlTests {
         return #expect(Bool(false))
       }
       #expect(readOnly.hasPrefix("SQLITE_READONLY"))
-      #expect((try? answers[3].result.get()) == "1")
+      #expect(answers[3].replies.contains(.rows([[.integer(1)]])))
       for answer in answers[4...] { #expect(throws: ControlError.self) { try answer.result.get() } }
     }
   }
