@@ -7,7 +7,9 @@ import BorealisRuntime
 
 // Changing a cluster while it runs.
 extension Cluster {
-  /// Adds a reader; returns when it takes connections. Nothing is copied: it shares the volume.
+  /// Adds a reader; returns when it takes connections.
+  ///
+  /// Nothing is copied: it shares the volume.
   ///
   /// - Throws: `.refused` where there are fifteen, the name is taken, or a setting is out of range.
   @discardableResult

@@ -107,7 +107,9 @@ public actor Cluster {
     }
   }
 
-  /// Ends the cluster in good order: transactions under way end, a second at most. What is acknowledged is durable anyway.
+  /// Ends the cluster in good order: transactions under way end, a second at most.
+  ///
+  /// What is acknowledged is durable anyway.
   public func stop() async {
     guard !isStopped else { return }
     isStopped = true

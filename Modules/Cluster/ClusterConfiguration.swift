@@ -20,9 +20,13 @@ public import BorealisStorageNode
 /// A value: it can be changed, compared in a review, started many times. Nothing is checked until `validate()`, which
 /// `Cluster.start` calls, and which tells all that is wrong at once.
 public struct ClusterConfiguration: Sendable {
-  /// Readers of a cluster, at most. Source: Aurora user guide, "Quotas and constraints".
+  /// Readers of a cluster, at most.
+  ///
+  /// Source: Aurora user guide, "Quotas and constraints".
   public static let readersMax = 15
-  /// Custom endpoints of a cluster, at most. Source: Aurora user guide, "Custom endpoints".
+  /// Custom endpoints of a cluster, at most.
+  ///
+  /// Source: Aurora user guide, "Custom endpoints".
   public static let customEndpointsMax = 5
 
   /// The cluster's name, by the rules of identifiers; instances are named after it.

@@ -1,6 +1,5 @@
 public import BorealisClusterModel
 
-
 /// What a failover did, and when: all times in nanoseconds since 1970.
 public struct FailoverReport: Hashable, Sendable, Codable {
   /// Why it happened.

@@ -10,7 +10,9 @@ public enum TransactionKind: Sendable {
 
 /// The statements of one transaction, on the thread that runs it: every call blocks.
 public protocol SQLSession {
-  /// Runs statements and throws rows away; the parameters are those of the first one. Returns the rows changed by the last.
+  /// Runs statements and throws rows away; the parameters are those of the first one.
+  ///
+  /// Returns the rows changed by the last.
   @discardableResult
   func execute(_ sql: String, parameters: [SQLValue]) throws(SQLError) -> Int
   /// Runs one statement and gives all its rows.
@@ -18,7 +20,9 @@ public protocol SQLSession {
 }
 
 extension SQLSession {
-  /// Runs statements and throws rows away; the parameters are those of the first one. Returns the rows changed by the last.
+  /// Runs statements and throws rows away; the parameters are those of the first one.
+  ///
+  /// Returns the rows changed by the last.
   @discardableResult
   public func execute(_ sql: String, _ parameters: any SQLConvertible...) throws(SQLError) -> Int {
     try execute(sql, parameters: parameters.map(\.sqlValue))
