@@ -9,8 +9,9 @@ TEST_BUILD := -c release -Xswiftc -enable-testing --traits GRDB --scratch-path .
 CLUSTER_TESTS := ClusterTests|ControlTests|ObservabilityTests
 SEEDS ?= 3000
 SQL_SEEDS ?= 500
+EXAMPLES := $(sort $(notdir $(wildcard Examples/*)))
 
-.PHONY: setup test sim lint format demo bench planted-bugs clean
+.PHONY: setup test sim examples lint format demo bench planted-bugs clean
 
 # Installs SQLite's header where it is missing.
 setup:
@@ -18,14 +19,20 @@ setup:
 	elif [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -y -q libsqlite3-dev; \
 	else echo "SQLite's header is missing: run 'sudo apt-get install libsqlite3-dev', then make again" >&2; exit 1; fi
 
-# Builds everything, runs every test, then the simulator over $(SEEDS) seeds, and over $(SQL_SEEDS) as a database.
+# Builds everything, runs every test, then the simulator over $(SEEDS) seeds, and over $(SQL_SEEDS) as a database, then the
+# examples.
 test: setup
 	$(SWIFT) build $(TEST_BUILD) --build-tests
 	$(SWIFT) test $(TEST_BUILD) --skip-build --skip '$(CLUSTER_TESTS)'
 	$(SWIFT) test $(TEST_BUILD) --skip-build --filter '$(CLUSTER_TESTS)'
 	.build-tests/release/borealis sim --seeds $(SEEDS)
 	.build-tests/release/borealis sim --workload sql --seeds $(SQL_SEEDS)
-	.build-tests/release/VolumeQuickstart
+	@set -e; for name in $(EXAMPLES); do echo "== $$name"; .build-tests/release/$$name; done
+
+# Builds the examples and runs each: it ends by itself, and fails where what it says is not so.
+examples: setup
+	@set -e; for name in $(EXAMPLES); do $(SWIFT) build $(BUILD) --product $$name; done
+	@set -e; for name in $(EXAMPLES); do echo "== $$name"; .build/release/$$name; done
 
 # The simulator alone: `make sim SEEDS=100000`.
 sim: setup

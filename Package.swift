@@ -115,6 +115,11 @@ let package = Package(
         "CBorealisSQLite",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "Plugins/CommandLine"),
+    .executableTarget(name: "Quickstart", dependencies: ["Borealis"], path: "Examples/Quickstart"),
+    .executableTarget(name: "ReadScaling", dependencies: ["Borealis"], path: "Examples/ReadScaling"),
+    .executableTarget(name: "FailoverDrill", dependencies: ["Borealis"], path: "Examples/FailoverDrill"),
+    .executableTarget(name: "SwapThePolicy", dependencies: ["Borealis"], path: "Examples/SwapThePolicy"),
+    .executableTarget(name: "TestYourApp", dependencies: ["Borealis"], path: "Examples/TestYourApp"),
     .executableTarget(name: "VolumeQuickstart", dependencies: ["Borealis"], path: "Examples/VolumeQuickstart"),
     .testTarget(name: "TidyTests", path: "Tests/TidyTests"),
     .testTarget(
