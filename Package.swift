@@ -69,8 +69,11 @@ let package = Package(
       ], path: "Modules/Simulation"),
     .target(
       name: "BorealisConformance",
-      dependencies: ["BorealisCore", "BorealisWire", "BorealisStorageBackend", "BorealisReplicationPolicy"],
-      path: "Modules/Conformance"),
+      dependencies: [
+        "BorealisCore", "BorealisWire", "BorealisStorageBackend", "BorealisReplicationPolicy", "BorealisClusterModel",
+        "BorealisEndpointResolver", "BorealisCapacityScaler", "BorealisComputeEngine", "BorealisRuntime",
+        "BorealisVolume",
+      ], path: "Modules/Conformance"),
     .target(
       name: "BorealisFileStorageBackend", dependencies: ["BorealisCore", "BorealisStorageBackend", "CBorealisSystem"],
       path: "Plugins/FileStorageBackend"),
@@ -143,6 +146,8 @@ let package = Package(
         "CBorealisSQLite",
       ], path: "Tests/SQLiteTests"),
     .testTarget(name: "ClusterTests", dependencies: ["Borealis"], path: "Tests/ClusterTests"),
+    .testTarget(
+      name: "ClusterSeamTests", dependencies: ["Borealis", "BorealisConformance"], path: "Tests/ClusterSeamTests"),
     .testTarget(
       name: "SimulationTests",
       dependencies: [
