@@ -9,10 +9,13 @@ let package = Package(
     .library(name: "Borealis", targets: ["Borealis"]),
     .library(name: "BorealisSimulation", targets: ["BorealisSimulation"]),
     .library(name: "BorealisConformance", targets: ["BorealisConformance"]),
+    .library(name: "BorealisObservability", targets: ["BorealisObservability"]),
     .executable(name: "borealis", targets: ["BorealisCommandLine"]),
   ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
   ],
   targets: [
     .target(name: "CBorealisSystem", path: "Modules/CSystem"),
@@ -94,6 +97,12 @@ let package = Package(
         "BorealisFileSystem", "BorealisFileStorageBackend", "BorealisSQLite", "BorealisClusterModel",
         "BorealisEndpointResolver", "BorealisCapacityScaler", "BorealisComputeEngine", "BorealisCluster",
       ], path: "Modules/Borealis"),
+    .target(
+      name: "BorealisObservability",
+      dependencies: [
+        "BorealisCluster", "BorealisClusterModel", "BorealisVolume", .product(name: "Logging", package: "swift-log"),
+        .product(name: "CoreMetrics", package: "swift-metrics"),
+      ], path: "Plugins/Observability"),
     .target(name: "CBorealisBench", path: "Plugins/CommandLineSupport"),
     .executableTarget(
       name: "BorealisCommandLine",
@@ -148,6 +157,13 @@ let package = Package(
     .testTarget(name: "ClusterTests", dependencies: ["Borealis"], path: "Tests/ClusterTests"),
     .testTarget(
       name: "ClusterSeamTests", dependencies: ["Borealis", "BorealisConformance"], path: "Tests/ClusterSeamTests"),
+    .testTarget(
+      name: "ObservabilityTests",
+      dependencies: [
+        "Borealis", "BorealisObservability", .product(name: "Logging", package: "swift-log"),
+        .product(name: "CoreMetrics", package: "swift-metrics"),
+        .product(name: "MetricsTestKit", package: "swift-metrics"),
+      ], path: "Tests/ObservabilityTests"),
     .testTarget(
       name: "SimulationTests",
       dependencies: [

@@ -29,6 +29,8 @@ public struct ClusterStatus: Sendable, Codable, Hashable {
     public var connectionsMax: Int
     /// Transactions committed since it started.
     public var commits: UInt64
+    /// Nanoseconds that those took until they were durable, added up.
+    public var commitNanoseconds: UInt64
     /// Queries answered since it started.
     public var queries: UInt64
     /// LSNs that a reader is behind; nil for the writer.
@@ -105,8 +107,8 @@ extension Cluster {
       identifier: member.identifier.name, role: member.role.rawValue, state: member.state.rawValue,
       zone: zoneName(member.zone), memoryBytes: member.capacity.memory.value, tier: member.tier.value,
       connections: statistics.connections, connectionsMax: member.capacity.connectionsMax,
-      commits: statistics.commits, queries: statistics.queries, lagRecords: lag,
-      lagMilliseconds: lagMilliseconds(member, vdl: vdl))
+      commits: statistics.commits, commitNanoseconds: statistics.commitNanoseconds, queries: statistics.queries,
+      lagRecords: lag, lagMilliseconds: lagMilliseconds(member, vdl: vdl))
   }
   private func describeNodes() -> [ClusterStatus.Node] {
     let groups = volume?.configurations ?? []
