@@ -3,7 +3,9 @@ import BorealisConformance
 import Testing
 
 /// SQLite against the suite, and an engine with each flaw that the suite must reject.
-@Suite struct ComputeEngineConformanceTests {
+///
+/// One after the other: each has storage nodes of its own, whose threads keep a small machine busy.
+@Suite(.serialized) struct ComputeEngineConformanceTests {
   @Test(arguments: ComputeEngineConformance.checks)
   func sqliteConforms(check: ComputeEngineConformance.Check) async throws { try await check.run(SQLiteEngine()) }
 

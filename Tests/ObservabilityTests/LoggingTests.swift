@@ -45,7 +45,7 @@ func eventually(_ what: Comment, _ condition: () async throws -> Bool) async thr
   }
 }
 
-@Suite("Observability: events in a log")
+@Suite("Observability: events in a log", .serialized)
 struct LoggingTests {
   @Test("every event is written once, with level and metadata, those before the call too; it ends with the cluster")
   func events() async throws {

@@ -4,7 +4,7 @@ import CoreMetrics
 import MetricsTestKit
 import Testing
 
-@Suite("Observability: metrics")
+@Suite("Observability: metrics", .serialized)
 struct MetricsTests {
   /// A cluster whose figures go to a factory in memory, every few milliseconds.
   private func observed<T: Sendable>(
