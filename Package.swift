@@ -10,15 +10,19 @@ let package = Package(
     .library(name: "BorealisSimulation", targets: ["BorealisSimulation"]),
     .library(name: "BorealisConformance", targets: ["BorealisConformance"]),
     .library(name: "BorealisGRDB", targets: ["BorealisGRDB"]),
+    .library(name: "BorealisObservability", targets: ["BorealisObservability"]),
     .executable(name: "borealis", targets: ["BorealisCommandLine"]),
   ],
   traits: [
     // Off unless asked for (`--traits GRDB`): then GRDB is not even fetched, which is most of a quick start's time.
-    .trait(name: "GRDB", description: "BorealisGRDB: GRDB applications on a cluster")
+    .trait(name: "GRDB", description: "BorealisGRDB: GRDB applications on a cluster"),
+    .trait(name: "Observability", description: "BorealisObservability: swift-log and swift-metrics"),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
     .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
   ],
   targets: [
     .target(name: "CBorealisSystem", path: "Modules/CSystem"),
@@ -75,8 +79,11 @@ let package = Package(
       ], path: "Modules/Simulation"),
     .target(
       name: "BorealisConformance",
-      dependencies: ["BorealisCore", "BorealisWire", "BorealisStorageBackend", "BorealisReplicationPolicy"],
-      path: "Modules/Conformance"),
+      dependencies: [
+        "BorealisCore", "BorealisWire", "BorealisStorageBackend", "BorealisReplicationPolicy", "BorealisClusterModel",
+        "BorealisEndpointResolver", "BorealisCapacityScaler", "BorealisComputeEngine", "BorealisRuntime",
+        "BorealisVolume",
+      ], path: "Modules/Conformance"),
     .target(
       name: "BorealisFileStorageBackend", dependencies: ["BorealisCore", "BorealisStorageBackend", "CBorealisSystem"],
       path: "Plugins/FileStorageBackend"),
@@ -106,6 +113,13 @@ let package = Package(
     .target(
       name: "BorealisControl",
       dependencies: ["Borealis", "BorealisRuntime", "BorealisSQLite", "BorealisSQLShell"], path: "Plugins/Control"),
+    .target(
+      name: "BorealisObservability",
+      dependencies: [
+        "BorealisCluster", "BorealisClusterModel", "BorealisVolume",
+        .product(name: "Logging", package: "swift-log", condition: .when(traits: ["Observability"])),
+        .product(name: "CoreMetrics", package: "swift-metrics", condition: .when(traits: ["Observability"])),
+      ], path: "Plugins/Observability"),
     .target(name: "CBorealisBench", path: "Plugins/CommandLineSupport"),
     .executableTarget(
       name: "BorealisCommandLine",
@@ -173,6 +187,16 @@ let package = Package(
         "Borealis", "BorealisGRDB", "BorealisSQLite", "BorealisFileSystem", "BorealisRuntime", "BorealisVolume",
         "BorealisCore", .product(name: "GRDB", package: "GRDB.swift", condition: .when(traits: ["GRDB"])),
       ], path: "Tests/GRDBTests"),
+    .testTarget(
+      name: "ClusterSeamTests", dependencies: ["Borealis", "BorealisConformance"], path: "Tests/ClusterSeamTests"),
+    .testTarget(
+      name: "ObservabilityTests",
+      dependencies: [
+        "Borealis", "BorealisObservability",
+        .product(name: "Logging", package: "swift-log", condition: .when(traits: ["Observability"])),
+        .product(name: "CoreMetrics", package: "swift-metrics", condition: .when(traits: ["Observability"])),
+        .product(name: "MetricsTestKit", package: "swift-metrics", condition: .when(traits: ["Observability"])),
+      ], path: "Tests/ObservabilityTests"),
     .testTarget(
       name: "SimulationTests",
       dependencies: [

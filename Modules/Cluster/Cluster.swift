@@ -216,8 +216,11 @@ public actor Cluster {
     let opened: Result<VolumeReaderInstance, VolumeError> = await onThread {
       do throws(VolumeError) {
         let reader = try VolumeReaderInstance(of: volume, cacheBytes: cacheBytes)
-        // It shows at least what was durable when it was asked for.
-        guard reader.waitUntilApplied(vdl) else {
+        // It shows at least what was durable when it was asked for. A writer that ends meanwhile is not waited for: no
+        // failover begins before this is over.
+        let deadline = SystemClock.now.advanced(byMilliseconds: 10_000)
+        while !reader.waitUntilApplied(vdl, timeoutMilliseconds: 20) {
+          guard volume.hasEnded || SystemClock.now >= deadline else { continue }
           reader.close()
           throw VolumeError(.unavailable, operation: "attach", lsn: vdl, detail: "the stream did not reach this LSN")
         }

@@ -32,6 +32,8 @@ public struct ClusterStatus: Sendable, Codable, Hashable {
     public var connectionsMax: Int
     /// Transactions committed since it started.
     public var commits: UInt64
+    /// Nanoseconds that those took until they were durable, added up.
+    public var commitNanoseconds: UInt64
     /// Queries answered since it started.
     public var queries: UInt64
     /// LSNs that a reader is behind; nil for the writer.
@@ -110,8 +112,8 @@ extension Cluster {
       size: (member.scaler as? ProvisionedScaler)?.instanceClass.name ?? member.capacity.description,
       memoryBytes: member.capacity.memory.value, tier: member.tier.value,
       connections: statistics.connections, connectionsMax: member.capacity.connectionsMax,
-      commits: statistics.commits, queries: statistics.queries, lagRecords: lag,
-      lagMilliseconds: lagMilliseconds(member, vdl: vdl))
+      commits: statistics.commits, commitNanoseconds: statistics.commitNanoseconds, queries: statistics.queries,
+      lagRecords: lag, lagMilliseconds: lagMilliseconds(member, vdl: vdl))
   }
   private func describeNodes() -> [ClusterStatus.Node] {
     let groups = volume?.configurations ?? []

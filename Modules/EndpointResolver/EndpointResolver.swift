@@ -54,13 +54,29 @@ public struct LeastConnectionsResolver: EndpointResolver {
 
 /// In the zone of the one who connects, where there is an instance; else anywhere: no traffic between zones without need.
 public struct ZoneAwareResolver: EndpointResolver {
+  /// Balances those who come from zones without an instance, or from nobody knows where.
   private var base: any EndpointResolver
-  /// Balances by `base` within a zone.
-  public init(_ base: any EndpointResolver = RoundRobinResolver()) { self.base = base }
+  // Each zone has turns of its own: with one for all, a connection from another zone would move this zone's turn, and
+  // two zones that connect in turn would leave the second instance of each without any.
+  private var near: [(zone: ZoneID, resolver: any EndpointResolver)] = []
+  private let fresh: any EndpointResolver
+  /// Balances by `base` within each zone.
+  public init(_ base: any EndpointResolver = RoundRobinResolver()) {
+    self.base = base
+    fresh = base
+  }
   /// A member in `zone`, or any.
   public mutating func choose(among members: [EndpointMember], from zone: ZoneID?) -> InstanceIdentifier? {
-    let near = members.filter { $0.zone == zone }
-    return base.choose(among: near.isEmpty ? members : near, from: zone)
+    let close = members.filter { $0.zone == zone }
+    guard let zone, !close.isEmpty else { return base.choose(among: members, from: zone) }
+    let i: Int
+    if let known = near.firstIndex(where: { $0.zone == zone }) {
+      i = known
+    } else {
+      near.append((zone, fresh))
+      i = near.count - 1
+    }
+    return near[i].resolver.choose(among: close, from: zone)
   }
 }
 

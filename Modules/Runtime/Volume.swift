@@ -237,6 +237,9 @@ public final class Volume: MessageReceiver {
   /// Whether another writer has taken over.
   public var isFenced: Bool { writer.withLock { $0.isFenced } }
 
+  /// Whether `close` was called.
+  package var hasEnded: Bool { isClosed.load(ordering: .acquiring) }
+
   /// Begins a membership change of a group: replacing a member, losing a zone, returning to full.
   public func change(_ group: ProtectionGroupID, to plan: MembershipPlan) throws(VolumeError) {
     var effects = VolumeEffects()

@@ -23,7 +23,7 @@ public final class VolumeReaderInstance: MessageReceiver {
 
   /// Attaches a new reader to `volume`'s writer; returns when the first pages can be read.
   ///
-  /// - Throws: `.unavailable` where the writer does not answer in time.
+  /// - Throws: `.unavailable` where the writer does not answer in time, or has ended.
   public init(
     of volume: Volume, cacheBytes: ByteCount = .mebibytes(64), timeoutMilliseconds: UInt64 = 10_000
   ) throws(VolumeError) {
@@ -43,6 +43,11 @@ public final class VolumeReaderInstance: MessageReceiver {
     step { reader, effects in reader.start(now: SystemClock.now, into: &effects) }
     let deadline = SystemClock.now.advanced(byMilliseconds: timeoutMilliseconds)
     while !reader.withLock({ $0.isAttached }) {
+      // Who starts readers may be the one who has to replace the writer: that must not wait for an answer that cannot come.
+      if volume.hasEnded {
+        close()
+        throw VolumeError(.unavailable, operation: "attach", detail: "the writer has ended")
+      }
       if SystemClock.now >= deadline {
         close()
         throw VolumeError(.unavailable, operation: "attach", detail: "the writer did not answer in time")

@@ -1,5 +1,6 @@
 public import BorealisComputeEngine
 import BorealisCore
+import BorealisRuntime
 import BorealisVolume
 import CBorealisSQLite
 
@@ -186,6 +187,8 @@ public final class SQLiteSession {
     guard let scope, let vfs, scope.owed > .zero else { return }
     let owed = scope.owed
     scope.owed = .zero
+    let start = SystemClock.now
+    defer { if scope.intent == .write { vfs.addCommitTime(since: start) } }
     do throws(VolumeError) { try vfs.waitUntilDurable(owed) } catch {
       throw SQLiteError(
         code: SQLITE_IOERR | 4 << 8, message: "the transaction was submitted and did not become durable", sql: sql,

@@ -47,6 +47,7 @@ public final class SQLiteVFS: Sendable {
   private let shared: SharedSnapshot?
   private let registration = Mutex<VFSRegistration?>(nil)
   private let submissions = Atomic<UInt64>(0)
+  private let commitTime = Atomic<UInt64>(0)
   private let submitHook = Mutex<(@Sendable () -> Void)?>(nil)
 
   /// Databases in a file system that the volume's one writer has mounted.
@@ -180,6 +181,12 @@ public final class SQLiteVFS: Sendable {
 
   /// Transactions submitted so far.
   var commits: UInt64 { submissions.load(ordering: .relaxed) }
+  /// Nanoseconds that they took, added up: submitting, and waiting until they were durable.
+  var commitNanoseconds: UInt64 { commitTime.load(ordering: .relaxed) }
+  /// A part of a commit is over that began at `start`.
+  func addCommitTime(since start: Instant) {
+    commitTime.wrappingAdd(SystemClock.now.nanoseconds(since: start), ordering: .relaxed)
+  }
   /// Has `hook` called after each submission, before anybody is told that it is durable.
   func onSubmit(_ hook: @escaping @Sendable () -> Void) { submitHook.withLock { $0 = hook } }
 
@@ -188,6 +195,8 @@ public final class SQLiteVFS: Sendable {
     guard let fileSystem, case .writer(let volume) = origin else {
       throw FileSystemError(.readOnly, operation: "commit")
     }
+    let start = SystemClock.now
+    defer { addCommitTime(since: start) }
     let floor = volume.vdl
     for part in parts { part.file?.beginCommit(above: floor) }
     defer { for part in parts { part.file?.endCommit() } }

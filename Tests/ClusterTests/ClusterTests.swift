@@ -132,6 +132,22 @@ struct ClusterTests {
     await cluster.stop()
   }
 
+  @Test("the status counts an instance's commits and the time that they took, a failover included")
+  func commitTime() async throws {
+    let cluster = try await Cluster.inMemory("orders")
+    try await cluster.writer.execute("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+    for i in 1...5 { try await cluster.writer.execute("INSERT INTO t VALUES (?)", i) }
+    let before = await cluster.status().instances
+    #expect(before.map(\.commits) == [6, 0])
+    #expect(before[0].commitNanoseconds > 0 && before[1].commitNanoseconds == 0)
+    try await cluster.failover()
+    try await cluster.writer.execute("INSERT INTO t VALUES (6)")
+    let after = await cluster.status().instances
+    #expect(after.map(\.identifier) == ["orders-2", "orders-1"] && after.map(\.commits) == [1, 6])
+    #expect(after[1].commitNanoseconds == before[0].commitNanoseconds && after[0].commitNanoseconds > 0)
+    await cluster.stop()
+  }
+
   @Test("an instance refuses connections beyond what its class allows")
   func connectionLimit() async throws {
     let cluster = try await Cluster.start(

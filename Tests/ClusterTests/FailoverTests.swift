@@ -47,6 +47,20 @@ struct FailoverTests {
     await cluster.stop()
   }
 
+  @Test("a writer that ends while a reader is being started is replaced, and does not keep the cluster waiting")
+  func writerEndsDuringRestart() async throws {
+    let cluster = try await makeCluster(readers: 1)
+    // The one killed is started again as a reader of the next, which is killed in that moment.
+    for id in 1...6 {
+      try await cluster.chaos.killWriterDuringNextCommit()
+      await #expect(throws: SQLError.self) { try await cluster.writer.execute("INSERT INTO t VALUES (?)", id) }
+      try await cluster.writer.execute("INSERT INTO t VALUES (?)", 100 + id)
+    }
+    let waited = cluster.recentEvents.map(\.description).filter { $0.contains("did not answer in time") }
+    #expect(waited == [])
+    await cluster.stop()
+  }
+
   @Test("an unreachable writer that still runs is fenced: what it commits later is never acknowledged")
   func isolatedWriter() async throws {
     let cluster = try await makeCluster()

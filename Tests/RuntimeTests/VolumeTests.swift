@@ -110,6 +110,15 @@ struct VolumeTests {
     #expect(try again.bytes(page(1))[0] == 5)
   }
 
+  @Test("a reader of a writer that has ended is refused at once, however long it would wait", .timeLimit(.minutes(1)))
+  func readerOfAnEndedWriter() throws {
+    let fleet = try StorageFleet.inMemory()
+    defer { fleet.stop() }
+    let volume = try Volume.create(on: fleet)
+    volume.close()
+    #expect(throws: VolumeError.self) { try VolumeReaderInstance(of: volume, timeoutMilliseconds: 600_000) }
+  }
+
   @Test("a reader sees whole mini-transactions, shares the storage, and outlives a new writer by attaching anew")
   func reader() throws {
     let fleet = try StorageFleet.inMemory()

@@ -54,6 +54,7 @@ public final class SQLiteEngineInstance: EngineInstance {
     state.withLock { state in
       var all = state.statistics
       all.commits += state.attachment?.vfs.commits ?? 0
+      all.commitNanoseconds += state.attachment?.vfs.commitNanoseconds ?? 0
       return all
     }
   }
@@ -100,6 +101,7 @@ public final class SQLiteEngineInstance: EngineInstance {
       guard !state.isTerminated else { return (old, true) }
       let changes = old.map { $0.storage.role != storage.role } ?? false
       state.statistics.commits += old?.vfs.commits ?? 0
+      state.statistics.commitNanoseconds += old?.vfs.commitNanoseconds ?? 0
       state.attachment = Attachment(
         storage: storage, vfs: vfs, generation: (old?.generation ?? 0) + 1,
         roleGeneration: (old?.roleGeneration ?? 0) + (changes ? 1 : 0))
