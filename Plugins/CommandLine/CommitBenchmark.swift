@@ -41,7 +41,7 @@ enum CommitBenchmark {
         name: "commit-1", value: one.microseconds(0.5), unit: "us", peer: peer.microseconds(0.5),
         ratio: one.microseconds(0.5) / peer.microseconds(0.5), target: "ratio <= 1.3",
         note: note(
-          "p99 %.0f us; peer: six files, a durable write each, four acks, p99 %.0f us", one.microseconds(0.99),
+          "p99 %.0f us; peer: six files, fdatasync, four acks, p99 %.0f us", one.microseconds(0.99),
           peer.microseconds(0.99))),
       Measurement(
         name: "commit-32", value: manyRate, unit: "1/s", peer: oneRate, ratio: manyRate / oneRate,

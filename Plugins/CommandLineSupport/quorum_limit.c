@@ -30,8 +30,6 @@ struct run {
 struct copy {
   struct run *run;
   int descriptor;
-  // Whether a write is durable when it returns; else fdatasync follows.
-  int durable;
   char *buffer;
 };
 
@@ -47,7 +45,7 @@ static void *serve(void *argument) {
     done = sequence;
     if (pwrite(copy->descriptor, copy->buffer, block, offset % file_size) != block) abort();
     offset += block;
-    if (!copy->durable && fdatasync(copy->descriptor) != 0) abort();
+    if (fdatasync(copy->descriptor) != 0) abort();
     for (int k = from + 1; k <= sequence; k++)
       if (atomic_fetch_add(&copy->run->acks[k], 1) + 1 == needed) wake_all(&copy->run->acks[k]);
   }
@@ -64,27 +62,15 @@ int borealis_quorum_limit(const char *directory, int commits, uint64_t *nanoseco
   struct copy copy[copies];
   pthread_t threads[copies];
   char path[copies][4096];
-  char *zeros = calloc(1, 1 << 20), *buffer = NULL;
-  int failed = posix_memalign((void **)&buffer, block, block) != 0 || !run.acks || !zeros;
-  if (!failed) memset(buffer, 0, block);
+  char *zeros = calloc(1, 1 << 20), *buffer = calloc(1, block);
+  int failed = !run.acks || !zeros || !buffer;
   for (int i = 0; i < copies && !failed; i++) {
     snprintf(path[i], sizeof path[i], "%s/quorum-limit-%d", directory, i);
-    copy[i] = (struct copy){&run, open(path[i], O_RDWR | O_CREAT | O_CLOEXEC, 0644), 0, buffer};
+    copy[i] = (struct copy){&run, open(path[i], O_RDWR | O_CREAT | O_CLOEXEC, 0644), buffer};
     if (copy[i].descriptor < 0) return -1;
     for (off_t at = 0; at < file_size && !failed; at += 1 << 20)
       failed = pwrite(copy[i].descriptor, zeros, 1 << 20, at) != 1 << 20;
     failed = failed || fsync(copy[i].descriptor) != 0;
-#if defined(O_DIRECT) && defined(O_DSYNC)
-    // The quickest way that was found: around the page cache, durable on return. As the nodes' logs do it.
-    int direct = open(path[i], O_RDWR | O_CLOEXEC | O_DIRECT | O_DSYNC);
-    if (direct >= 0 && pwrite(direct, buffer, block, 0) == block) {
-      close(copy[i].descriptor);
-      copy[i].descriptor = direct;
-      copy[i].durable = 1;
-    } else if (direct >= 0) {
-      close(direct);
-    }
-#endif
   }
   if (!failed) {
     for (int i = 0; i < copies; i++) pthread_create(&threads[i], NULL, serve, &copy[i]);
