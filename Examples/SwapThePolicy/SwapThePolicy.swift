@@ -33,7 +33,7 @@ enum SwapThePolicy {
       try policy.validate()
       let cost = try await measure(policy)
       bytes[policy.name] = cost.bytes
-      let survival = Survival(policy)
+      let survival = PolicySurvival(policy)
       let p50 = String(format: "%.2f ms", cost.p50 / .milliseconds(1))
       let stored = String(format: "%.1f MiB", Double(cost.stored) / 1_048_576)
       let survives = [survival.ofWrites, survival.ofReads]

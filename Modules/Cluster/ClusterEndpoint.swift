@@ -10,7 +10,19 @@ import Synchronization
 /// Statements run here use connections that the endpoint keeps; each is balanced by itself. While nobody can be connected
 /// to, as during a failover, they wait (`connectTimeoutMilliseconds`). A statement that was sent is never sent again by
 /// itself: its error says whether that is safe (`isRetryable`).
+///
+/// What is read here shows what was committed through the same cluster's endpoints before: a reader that is some
+/// milliseconds behind is waited for (`Consistency.session`).
 public final class ClusterEndpoint: Sendable {
+  /// What a statement on a reader shows at least.
+  public enum Consistency: Sendable {
+    /// What this program was told to be committed, through endpoints of this `Cluster`; a reader that is behind is waited for,
+    /// for a second at a time, until the time to connect is over: then the statement fails with `.unavailable`. Connections of `connect()` wait for nothing.
+    case session
+    /// What the reader happens to show.
+    case eventual
+  }
+  private static let visibleMilliseconds: UInt64 = 1000
   /// Connections kept for each instance while nobody uses them.
   static let idleMax = 16
 
@@ -20,21 +32,28 @@ public final class ClusterEndpoint: Sendable {
   public let connectTimeoutMilliseconds: UInt64
   private let directory: EndpointDirectory
   private let zone: ZoneID?
+  private let consistency: Consistency
   private let idle = Mutex<[any SQLConnection]>([])
 
-  init(_ endpoint: Endpoint, _ directory: EndpointDirectory, from zone: ZoneID? = nil, timeout: UInt64 = 10_000) {
+  init(
+    _ endpoint: Endpoint, _ directory: EndpointDirectory, from zone: ZoneID? = nil, timeout: UInt64 = 10_000,
+    _ consistency: Consistency = .session
+  ) {
     self.endpoint = endpoint
+    self.consistency = consistency
     self.directory = directory
     self.zone = zone
     connectTimeoutMilliseconds = timeout
   }
   deinit { for connection in idle.withLock({ $0 }) { connection.close() } }
 
-  /// The same endpoint for those who connect from a zone, or with another time limit.
-  public func with(zone: ZoneID? = nil, connectTimeoutMilliseconds: UInt64? = nil) -> ClusterEndpoint {
+  /// The same endpoint for those who connect from a zone, with another time limit, or another consistency.
+  public func with(
+    zone: ZoneID? = nil, connectTimeoutMilliseconds: UInt64? = nil, consistency: Consistency? = nil
+  ) -> ClusterEndpoint {
     ClusterEndpoint(
       endpoint, directory, from: zone ?? self.zone,
-      timeout: connectTimeoutMilliseconds ?? self.connectTimeoutMilliseconds)
+      timeout: connectTimeoutMilliseconds ?? self.connectTimeoutMilliseconds, consistency ?? self.consistency)
   }
   /// The instances that it leads to now.
   public var members: [EndpointMember] { endpoint.eligible(directory.members) }
@@ -55,7 +74,9 @@ public final class ClusterEndpoint: Sendable {
     let values = parameters.map(\.sqlValue)
     let connection = try await acquire(reuse: true)
     defer { release(connection) }
-    return try await connection.execute(sql, parameters: values)
+    let changed = try await connection.execute(sql, parameters: values)
+    noteAcknowledged(by: connection)
+    return changed
   }
   /// Runs a statement and gives all its rows.
   public func rows(_ sql: String, _ parameters: any SQLConvertible...) async throws(SQLError) -> [SQLRow] {
@@ -85,7 +106,15 @@ public final class ClusterEndpoint: Sendable {
   ) async throws -> T {
     let connection = try await acquire(reuse: true)
     defer { release(connection) }
-    return try await connection.transaction(kind, body)
+    let result = try await connection.transaction(kind, body)
+    if kind == .write { noteAcknowledged(by: connection) }
+    return result
+  }
+  /// What was committed is at or below where its instance is now.
+  private func noteAcknowledged(by connection: any SQLConnection) {
+    guard let engine = directory.engine(of: connection.instance), engine.role == .writer, let position = engine.position
+    else { return }
+    directory.noteAcknowledged(position)
   }
 
   // MARK: Connections
@@ -96,11 +125,15 @@ public final class ClusterEndpoint: Sendable {
     while true {
       if directory.isOver { throw SQLError(.unavailable, "the cluster was stopped") }
       if let entry = directory.choose(endpoint, from: zone) {
-        if reuse, let connection = takeIdle(to: entry.instance) { return connection }
-        do throws(SQLError) { return try await entry.engine.connect() } catch {
-          // It has ended, and the cluster does not know yet: another one will be there soon.
-          guard error.code == .connectionLost else { throw error }
-          last = error
+        if await isFresh(entry, reuse) {
+          if reuse, let connection = takeIdle(to: entry.instance) { return connection }
+          do throws(SQLError) { return try await entry.engine.connect() } catch {
+            // It has ended, and the cluster does not know yet: another one will be there soon.
+            guard error.code == .connectionLost else { throw error }
+            last = error
+          }
+        } else {
+          last = SQLError(.unavailable, "\(entry.instance) is more than a second behind what was committed here")
         }
       }
       if SystemClock.now >= deadline {
@@ -113,6 +146,12 @@ public final class ClusterEndpoint: Sendable {
         throw SQLError(.unavailable, "the task was cancelled while it waited for endpoint '\(endpoint)'")
       }
     }
+  }
+  /// Whether an instance shows what it must; waits for a reader that is a little behind.
+  private func isFresh(_ entry: EndpointDirectory.Entry, _ reuse: Bool) async -> Bool {
+    guard reuse, consistency == .session, entry.role == .reader else { return true }
+    return await entry.engine.waitUntilVisible(
+      directory.acknowledged, timeoutMilliseconds: ClusterEndpoint.visibleMilliseconds)
   }
   private func takeIdle(to instance: InstanceIdentifier) -> (any SQLConnection)? {
     let (found, dead) = idle.withLock { idle in

@@ -19,6 +19,8 @@ final class EndpointDirectory: Sendable {
     var resolvers: [(endpoint: Endpoint, resolver: any EndpointResolver)] = []
     var customEndpoints: [CustomEndpoint] = []
     var isOver = false
+    /// Where the writer was when the last change of this program was acknowledged.
+    var acknowledged = LSN.zero
   }
   private let state: Mutex<State>
   private let balancing: any EndpointResolver
@@ -60,6 +62,10 @@ final class EndpointDirectory: Sendable {
   }
 
   // MARK: Asked by those who connect
+
+  /// What a program was told to be committed up to here must be seen by what it reads next.
+  var acknowledged: LSN { state.withLock { $0.acknowledged } }
+  func noteAcknowledged(_ lsn: LSN) { state.withLock { $0.acknowledged = max($0.acknowledged, lsn) } }
 
   var isOver: Bool { state.withLock { $0.isOver } }
   var members: [EndpointMember] { state.withLock { $0.entries }.map(\.member) }

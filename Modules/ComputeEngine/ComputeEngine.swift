@@ -102,6 +102,10 @@ public protocol EngineInstance: AnyObject, Sendable {
   var address: EngineAddress? { get }
   /// What it has done.
   var statistics: EngineStatistics { get }
+  /// Everything that this instance shows is at or below this LSN; what it has acknowledged, too. nil: it cannot say.
+  var position: LSN? { get }
+  /// Waits until this instance shows everything up to `lsn`; whether it does.
+  func waitUntilVisible(_ lsn: LSN, timeoutMilliseconds: UInt64) async -> Bool
   /// Asks the engine for a sign of life.
   ///
   /// - Throws: `.terminated` where it has ended, `.fenced` where another writer has its volume, `.unresponsive` where no
@@ -121,6 +125,13 @@ public protocol EngineInstance: AnyObject, Sendable {
   func terminate()
   /// Plays a fault, for drills and tests.
   func inject(_ fault: EngineFault)
+}
+
+extension EngineInstance {
+  /// nil: it cannot say.
+  public var position: LSN? { nil }
+  /// True: an engine that cannot say where it is holds nobody up.
+  public func waitUntilVisible(_ lsn: LSN, timeoutMilliseconds: UInt64) async -> Bool { true }
 }
 
 /// What a drill can do to an instance besides ending it.

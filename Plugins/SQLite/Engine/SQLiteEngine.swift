@@ -52,7 +52,12 @@ extension SQLiteEngine {
         try files.syncAll()
         return vfs
       case .reader(let reader, _):
-        return SQLiteVFS(reader: reader)
+        let vfs = SQLiteVFS(reader: reader)
+        // The first pages come now, and not with the first connection.
+        let session = try SQLiteSession(vfs, path)
+        _ = try session.query("SELECT count(*) FROM sqlite_schema")
+        session.close()
+        return vfs
       }
     } catch {
       let isVolume = (error as? FileSystemError)?.volumeError != nil || (error as? SQLiteError)?.volumeError != nil

@@ -59,6 +59,24 @@ public final class SQLiteEngineInstance: EngineInstance {
     }
   }
 
+  /// The VDL that it shows.
+  public var position: LSN? {
+    switch state.withLock({ $0.attachment?.storage }) {
+    case .writer(let volume): volume.vdl
+    case .reader(let reader, _): reader.appliedVDL
+    case nil: nil
+    }
+  }
+  /// Waits until it shows everything up to `lsn`; whether it does.
+  public func waitUntilVisible(_ lsn: LSN, timeoutMilliseconds: UInt64) async -> Bool {
+    let deadline = SystemClock.now.advanced(byMilliseconds: timeoutMilliseconds)
+    while let position, position < lsn {
+      if isTerminated || SystemClock.now >= deadline { return false }
+      try? await Task.sleep(for: .milliseconds(1))
+    }
+    return true
+  }
+
   // MARK: Life
 
   /// Runs a statement of its own, on a connection of its own, and looks whether the volume was taken.

@@ -1,12 +1,17 @@
-import Borealis
+import BorealisCore
+import BorealisWire
 
 /// What a policy survives, by its quorum rule: looks at every set of copies that can be lost.
-struct Survival {
+///
+///     print(PolicySurvival(.aurora).ofWrites)    // 2 nodes, a zone
+///     print(PolicySurvival(.aurora).ofReads)     // 3 nodes, a zone and 1
+public struct PolicySurvival {
   private let zones: [MemberSet]
   private let rule: QuorumRule
   private let all: MemberSet
 
-  init(_ policy: any ReplicationPolicy) {
+  /// Looks at a policy's rule for whole groups; takes 2 to the number of copies steps.
+  public init(_ policy: any ReplicationPolicy) {
     let members = policy.slots.enumerated().map { i, slot in
       SegmentMember(node: NodeID(UInt32(i)), zone: ZoneID(UInt8(slot.zone)), kind: slot.kind)
     }
@@ -15,9 +20,10 @@ struct Survival {
     rule = policy.rule(members: members)
     self.all = all
   }
-  /// What may be lost while writes go on, and while what was written can be read and recovered.
-  var ofWrites: String { describe(rule.isWriteQuorum) }
-  var ofReads: String { describe(rule.isReadQuorum) }
+  /// What may be lost while writes go on: nodes, whichever they are, and a zone with nodes besides.
+  public var ofWrites: String { describe(rule.isWriteQuorum) }
+  /// What may be lost while what was written can be read and recovered.
+  public var ofReads: String { describe(rule.isReadQuorum) }
 
   /// The most nodes, whichever they are; and a zone, whichever it is, with the most nodes besides.
   private func describe(_ isQuorum: (MemberSet) -> Bool) -> String {
