@@ -55,13 +55,26 @@ final class RowFeed: Sendable {
   private let state = Mutex(State())
   private let wanted = ThreadSignal()
 
-  init(connection: SQLiteConnection, sql: String, parameters: [SQLiteValue]) {
+  /// - Parameter finished: called once, on the connection's thread and before the last answer, with whether a transaction
+  ///   is open then, and whether the statement failed.
+  init(
+    connection: SQLiteConnection, sql: String, parameters: [SQLiteValue],
+    finished: (@Sendable (_ isInTransaction: Bool, _ failed: Bool) -> Void)? = nil
+  ) {
     // The thread must not keep this alive: when nobody can ask any more, it is over.
     connection.add { [weak self, wanted] session in
       guard let session else {
+        finished?(false, true)
         self?.put(.failure(SQLiteError(code: SQLITE_MISUSE, message: "the connection is closed", sql: sql)))
         return
       }
+      var hasFailed = false
+      var isFinished = false
+      func finish() {
+        if !isFinished { finished?(!session.isAutocommit, hasFailed) }
+        isFinished = true
+      }
+      defer { finish() }
       var rows: [SQLiteRow] = []
       func hand() -> Bool {
         guard let feed = self, feed.put(.rows(rows)) else { return false }
@@ -84,8 +97,13 @@ final class RowFeed: Sendable {
           guard hand() else { return }
           wanted.wait()
         }
+        finish()
         self?.put(.end)
-      } catch { self?.put(.failure(error)) }
+      } catch {
+        hasFailed = true
+        finish()
+        self?.put(.failure(error))
+      }
     }
   }
   deinit { wanted.raise() }

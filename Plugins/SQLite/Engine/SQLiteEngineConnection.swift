@@ -144,11 +144,12 @@ final class SQLiteEngineConnection: SQLConnection {
     let wasIn = state.withLock { $0.isInTransaction }
     do throws(SQLError) {
       let connection = try await current()
-      return Source(self, RowFeed(connection: connection, sql: sql, parameters: parameters)) { [self] failed in
-        owner.end(isInTransaction: wasIn, isQuery: true, failed: failed)
+      let feed = RowFeed(connection: connection, sql: sql, parameters: parameters) { [self] isIn, failed in
+        settle(wasIn: wasIn, isIn: isIn, isQuery: true, failed: failed)
       }
+      return Source(self, feed)
     } catch {
-      owner.end(isInTransaction: wasIn, isQuery: true, failed: true)
+      settle(wasIn: wasIn, isIn: false, isQuery: true, failed: true)
       throw error
     }
   }
@@ -166,28 +167,13 @@ final class SQLiteEngineConnection: SQLConnection {
   private final class Source: SQLRowSource {
     private let connection: SQLiteEngineConnection
     private let feed: RowFeed
-    private let ended: Mutex<(@Sendable (Bool) -> Void)?>
 
-    init(_ connection: SQLiteEngineConnection, _ feed: RowFeed, _ ended: @escaping @Sendable (Bool) -> Void) {
+    init(_ connection: SQLiteEngineConnection, _ feed: RowFeed) {
       self.connection = connection
       self.feed = feed
-      self.ended = Mutex(ended)
-    }
-    deinit { finish(false) }
-    private func finish(_ failed: Bool) {
-      let ended = ended.withLock { ended in
-        defer { ended = nil }
-        return ended
-      }
-      ended?(failed)
     }
     func next() async throws(SQLError) -> [SQLRow] {
-      do throws(SQLiteError) {
-        let rows = try await feed.next()
-        if rows.isEmpty { finish(false) }
-        return rows
-      } catch {
-        finish(true)
+      do throws(SQLiteError) { return try await feed.next() } catch {
         throw SQLError(error, connection.instance, isEnded: connection.owner.isTerminated)
       }
     }
