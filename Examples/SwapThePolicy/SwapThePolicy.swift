@@ -5,13 +5,13 @@
 // prints, with figures of the machine:
 //
 //     policy          commit p50 bytes/commit messages/commit   stored  writes go on without    reads go on without
-//     aurora             2.95 ms         4045              12  7.1 MiB       2 nodes, a zone  3 nodes, a zone and 1
-//     full-and-tail      2.24 ms         3887              12  4.1 MiB       2 nodes, a zone  2 nodes, a zone and 1
-//     zone-lost          2.23 ms         2587               8  4.8 MiB                1 node        2 nodes, a zone
-//     majority           4.32 ms         1969               6  3.6 MiB        1 node, a zone         1 node, a zone
-//     single             5.06 ms          634               2  1.2 MiB               nothing                nothing
-//     mirrored-pages     2.57 ms       199857              12  7.4 MiB       2 nodes, a zone  3 nodes, a zone and 1
-//     log records : mirrored pages, bytes over the network, same quorums: 1 : 49.4
+//     aurora             1.02 ms         3838              12  7.1 MiB       2 nodes, a zone  3 nodes, a zone and 1
+//     full-and-tail      0.94 ms         3838              12  4.1 MiB       2 nodes, a zone  2 nodes, a zone and 1
+//     zone-lost          1.62 ms         2570               8  4.8 MiB                1 node        2 nodes, a zone
+//     majority           1.28 ms         1922               6  3.6 MiB        1 node, a zone         1 node, a zone
+//     single             0.75 ms          633               2  1.2 MiB               nothing                nothing
+//     mirrored-pages     2.65 ms       199871              12  7.4 MiB       2 nodes, a zone  3 nodes, a zone and 1
+//     log records : mirrored pages, bytes over the network, same quorums: 1 : 52.1
 
 import Borealis
 import Foundation
