@@ -48,8 +48,8 @@ format:
 
 # A cluster that runs SQL while readers are added and a node, a zone and the writer are lost.
 demo: setup
-	$(SWIFT) build $(BUILD) --product borealis
-	.build/release/borealis demo
+	$(SWIFT) build $(BUILD) --product ClusterDemo
+	.build/release/ClusterDemo
 
 # The figures of Documentation/Performance.md.
 bench: setup

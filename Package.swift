@@ -120,12 +120,13 @@ let package = Package(
         .product(name: "Logging", package: "swift-log", condition: .when(traits: ["Observability"])),
         .product(name: "CoreMetrics", package: "swift-metrics", condition: .when(traits: ["Observability"])),
       ], path: "Plugins/Observability"),
+    .target(name: "BorealisDemo", dependencies: ["Borealis", "BorealisRuntime"], path: "Plugins/Demo"),
     .target(name: "CBorealisBench", path: "Plugins/CommandLineSupport"),
     .executableTarget(
       name: "BorealisCommandLine",
       dependencies: [
-        "Borealis", "BorealisControl", "BorealisRuntime", "BorealisSimulation", "BorealisSQLite", "BorealisSQLShell",
-        "CBorealisBench",
+        "Borealis", "BorealisControl", "BorealisDemo", "BorealisRuntime", "BorealisSimulation", "BorealisSQLite",
+        "BorealisSQLShell", "CBorealisBench",
         "CBorealisSQLite",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "Plugins/CommandLine"),
@@ -134,6 +135,7 @@ let package = Package(
     .executableTarget(name: "FailoverDrill", dependencies: ["Borealis"], path: "Examples/FailoverDrill"),
     .executableTarget(name: "SwapThePolicy", dependencies: ["Borealis"], path: "Examples/SwapThePolicy"),
     .executableTarget(name: "TestYourApp", dependencies: ["Borealis"], path: "Examples/TestYourApp"),
+    .executableTarget(name: "ClusterDemo", dependencies: ["BorealisDemo"], path: "Examples/ClusterDemo"),
     .executableTarget(name: "VolumeQuickstart", dependencies: ["Borealis"], path: "Examples/VolumeQuickstart"),
     .testTarget(name: "TidyTests", path: "Tests/TidyTests"),
     .testTarget(

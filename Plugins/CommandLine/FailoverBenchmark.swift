@@ -1,5 +1,6 @@
 import Borealis
 import BorealisControl
+import BorealisDemo
 import BorealisRuntime
 import Foundation
 import Synchronization

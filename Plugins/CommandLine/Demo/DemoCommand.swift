@@ -1,7 +1,5 @@
 import ArgumentParser
-import Borealis
-import BorealisRuntime
-import Foundation
+import BorealisDemo
 
 /// `borealis demo`: a cluster on files, under load, through all that it is made for.
 struct DemoCommand: AsyncParsableCommand {
@@ -13,94 +11,6 @@ struct DemoCommand: AsyncParsableCommand {
   @Option(help: "Seconds for each act.") var act = 2.0
 
   func run() async throws {
-    let work = directory + "/borealis-demo-\(getpid())"
-    defer { try? FileManager.default.removeItem(atPath: work) }
-    let cluster = try await Cluster.files("orders", at: work)
-    let problems: [String]
-    do { problems = try await play(cluster) } catch {
-      await cluster.stop()
-      throw error
-    }
-    await cluster.stop()
-    if !problems.isEmpty { throw ExitCode.failure }
-  }
-
-  private func play(_ cluster: Cluster) async throws -> [String] {
-    let load = OrderLoad(cluster)
-    try await load.prepare()
-    let picture = DemoPicture(cluster, load)
-    let running = Task { await load.run(readers: 2) }
-    defer {
-      load.stop()
-      running.cancel()
-    }
-    picture.begin("four clients order, two read; six copies in three zones")
-    await picture.play("a writer, a reader, six storage nodes; four clients order, two read", seconds: act)
-
-    let size = try await cluster.writer.rows("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
-    picture.begin("two readers are added")
-    let before = ContinuousClock.now
-    for _ in 0..<2 { try await cluster.addReader() }
-    let took = (ContinuousClock.now - before).seconds * 1000 / 2
-    let copied = cluster.recentEvents.reduce(into: UInt64(0)) { sum, event in
-      if case .instanceAdded(_, let bytes) = event.kind { sum += bytes }
-    }
-    let database = ByteCount(UInt64(try size[0].get(0, as: Int64.self)))
-    await picture.play(
-      note("two readers more, %.0f ms each: %@ read of a database of %@", took, "\(ByteCount(copied))", "\(database)"),
-      seconds: act)
-
-    picture.begin("storage node n1 is killed")
-    try await cluster.chaos.stopNode(NodeID(1))
-    await picture.play("a storage node is killed: five of six copies, commits go on", seconds: act)
-    picture.begin("it is back, and catches up")
-    try await cluster.chaos.startNode(NodeID(1))
-    await picture.play("the node is back and catches up from its peers", seconds: act)
-
-    picture.begin("zone c is lost")
-    try await cluster.chaos.loseZone("c")
-    await picture.play("zone c is lost, with its instance: four of six copies, commits go on", seconds: act)
-    picture.begin("zone c is back")
-    try await cluster.chaos.restoreZone("c")
-    await picture.play("zone c is back", seconds: act)
-
-    picture.begin("the writer is killed in the middle of a commit")
-    try await cluster.chaos.killWriterDuringNextCommit()
-    await picture.play("the writer was killed in the middle of a commit; a reader has taken over", seconds: act)
-    picture.begin("the writer cannot be reached, and still runs: it is fenced")
-    if let writer = cluster.writer.members.first?.instance { try await cluster.chaos.isolate(writer) }
-    await picture.play("the new writer cannot be reached any more, but still runs: it is fenced", seconds: act + 1)
-    picture.begin("a planned failover")
-    try await cluster.failover()
-    await picture.play("a planned failover: transactions end first", seconds: act)
-
-    load.stop()
-    await running.value
-    let problems = try await load.verify()
-    let seen = load.now
-    print(picture.latencies)
-    print("")
-    for report in await cluster.failoverReports { print(report.timeline) }
-    let latencies = Latencies(seen.writes.map(\.took))
-    print("")
-    print(
-      note(
-        "%d orders acknowledged, p50 %.1f ms, p99 %.1f ms; %d reads; %d outcomes looked up, %d orders made again",
-        Int(load.acknowledged), latencies.microseconds(0.5) / 1000, latencies.microseconds(0.99) / 1000,
-        Int(seen.reads), seen.lookedUp, seen.repeated))
-    print(
-      problems.isEmpty
-        ? "every acknowledged order is there, once; each reader saw whole transactions; integrity_check: ok"
-        : "PROBLEMS:\n  " + problems.joined(separator: "\n  "))
-    print(
-      """
-
-      Try next:
-        .build/release/borealis up /tmp/orders             a cluster of your own, to be played with from another terminal
-        .build/release/borealis demo-volume                below SQL: the volume's copies, LSNs and epochs
-        .build/release/borealis sim --seeds 100            the same machines in the deterministic simulator
-        ls Examples                                        clusters in Swift, each under 100 lines
-      """)
-    return problems
+    guard try await ClusterDemo(directory: directory, act: act).run() else { throw ExitCode.failure }
   }
 }

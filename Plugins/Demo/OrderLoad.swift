@@ -1,40 +1,46 @@
-import Borealis
+public import Borealis
 import BorealisRuntime
 import Synchronization
 
 /// An application that takes orders: clients that write through the cluster endpoint, and others that read through the
 /// reader endpoint; it remembers what was acknowledged, and how long each took.
-final class OrderLoad: Sendable {
+public final class OrderLoad: Sendable {
   /// What clients have seen.
-  struct Seen: Sendable {
+  public struct Seen: Sendable {
     /// Orders acknowledged, by client: 0, 1, 2, … without gap.
-    var acknowledged: [Int64]
+    public var acknowledged: [Int64]
     /// When each was acknowledged and how long it took, in nanoseconds.
-    var writes: [(at: UInt64, took: UInt64)] = []
-    var reads: UInt64 = 0
+    public var writes: [(at: UInt64, took: UInt64)] = []
+    /// Answers that readers got.
+    public var reads: UInt64 = 0
     /// Commits whose outcome was not known, and that the client has looked up.
-    var lookedUp = 0
+    public var lookedUp = 0
     /// Commits that were found not to have happened, or refused, and were made again.
-    var repeated = 0
+    public var repeated = 0
     /// What must not happen: readers that saw a half transaction, or one disappear.
-    var wrong: [String] = []
+    public var wrong: [String] = []
   }
-  static let clients = 4
+  /// Clients that order.
+  public static let clients = 4
   private static let itemCount: Int64 = 50
   private let cluster: Cluster
   private let seen: Mutex<Seen>
   private let isRunning = Atomic<Bool>(true)
 
-  init(_ cluster: Cluster) {
+  /// Makes an application on a cluster.
+  public init(_ cluster: Cluster) {
     self.cluster = cluster
     seen = Mutex(Seen(acknowledged: Array(repeating: 0, count: OrderLoad.clients)))
   }
-  var now: Seen { seen.withLock { $0 } }
-  var acknowledged: Int64 { seen.withLock { $0.acknowledged.reduce(0, +) } }
-  func stop() { isRunning.store(false, ordering: .releasing) }
+  /// What clients have seen so far.
+  public var now: Seen { seen.withLock { $0 } }
+  /// Orders acknowledged by now, of all clients.
+  public var acknowledged: Int64 { seen.withLock { $0.acknowledged.reduce(0, +) } }
+  /// Has `run` end.
+  public func stop() { isRunning.store(false, ordering: .releasing) }
 
   /// Makes the tables.
-  func prepare() async throws {
+  public func prepare() async throws {
     try await cluster.writer.execute(
       """
       CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT NOT NULL, sold INTEGER NOT NULL);
@@ -47,7 +53,7 @@ final class OrderLoad: Sendable {
   }
 
   /// Runs until `stop`.
-  func run(readers: Int) async {
+  public func run(readers: Int) async {
     await withTaskGroup(of: Void.self) { group in
       for client in 0..<OrderLoad.clients { group.addTask { await self.order(client) } }
       for _ in 0..<readers { group.addTask { await self.read() } }
@@ -118,7 +124,7 @@ final class OrderLoad: Sendable {
   }
 
   /// What is missing of what was acknowledged, and whether the database is whole; nothing: all is well.
-  func verify() async throws -> [String] {
+  public func verify() async throws -> [String] {
     var problems = now.wrong
     for (client, count) in now.acknowledged.enumerated() {
       let rows = try await cluster.writer.rows(
