@@ -11,7 +11,7 @@ SEEDS ?= 3000
 SQL_SEEDS ?= 500
 EXAMPLES := $(sort $(notdir $(wildcard Examples/*)))
 
-.PHONY: setup test sim examples lint format demo bench planted-bugs clean
+.PHONY: setup tool test sim examples lint format demo bench planted-bugs clean
 
 # Installs SQLite's header where it is missing.
 setup:
@@ -50,6 +50,10 @@ format:
 demo: setup
 	$(SWIFT) build $(BUILD) --product ClusterDemo
 	.build/release/ClusterDemo
+
+# The command line tool: .build/release/borealis.
+tool: setup
+	$(SWIFT) build $(BUILD) --product borealis
 
 # The figures of Documentation/Performance.md.
 bench: setup

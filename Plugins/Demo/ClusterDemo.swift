@@ -109,7 +109,7 @@ public struct ClusterDemo {
       """
 
       Try next:
-        swift build -c release --product borealis          the command line tool; then, of .build/release:
+        make tool                                          the command line tool; then, of .build/release:
         borealis up /tmp/orders                            a cluster of your own, to be played with from another terminal
         borealis demo-volume                               below SQL: the volume's copies, LSNs and epochs
         borealis sim --seeds 100                           the same machines in the deterministic simulator
