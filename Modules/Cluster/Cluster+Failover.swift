@@ -76,7 +76,7 @@ extension Cluster {
         report.endpointMovedAt = SystemClock.wallClock
         failovers.append(report)
         log.add(.failoverCompleted(report))
-        await followNewWriter(former: old.identifier, isPlanned: cause == .planned)
+        await followNewWriter(former: old.identifier)
         return report
       } catch {
         if isStopped { throw .stopped }
@@ -131,7 +131,7 @@ extension Cluster {
   }
 
   /// Has the readers follow the writer of now; a former writer that still works becomes one of them.
-  private func followNewWriter(former: InstanceIdentifier, isPlanned: Bool) async {
+  private func followNewWriter(former: InstanceIdentifier) async {
     for member in members where member.role == .reader && (member.state == .available || member.identifier == former) {
       guard !isStopped else { return }
       guard member.state != .failed else { continue }

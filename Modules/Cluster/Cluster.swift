@@ -265,6 +265,8 @@ public actor Cluster {
     throw .notFound("instance '\(name)'; there are: \(members.map(\.identifier.name).joined(separator: ", "))")
   }
   func zone(named name: String?) -> ZoneID {
-    ZoneID(UInt8(clamping: name.flatMap { configuration.zones.firstIndex(of: $0) } ?? members.count % 3))
+    ZoneID(
+      UInt8(
+        clamping: name.flatMap { configuration.zones.firstIndex(of: $0) } ?? members.count % configuration.zones.count))
   }
 }

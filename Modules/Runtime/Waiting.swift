@@ -10,8 +10,7 @@ package func withTimeLimit<T: Sendable>(
   milliseconds: UInt64, _ body: @escaping @Sendable () async -> T
 ) async -> T? {
   await withCheckedContinuation { (continuation: CheckedContinuation<T?, Never>) in
-    let first = Mutex<CheckedContinuation<T?, Never>?>(continuation)
-    let once = Once(first)
+    let once = Once(continuation)
     let timer = Task {
       try? await Task.sleep(for: .milliseconds(milliseconds))
       once.resume(nil)
@@ -26,7 +25,7 @@ package func withTimeLimit<T: Sendable>(
 /// A continuation that the first of two resumes.
 private final class Once<T: Sendable>: Sendable {
   private let continuation: Mutex<CheckedContinuation<T?, Never>?>
-  init(_ continuation: consuming Mutex<CheckedContinuation<T?, Never>?>) { self.continuation = continuation }
+  init(_ continuation: CheckedContinuation<T?, Never>) { self.continuation = Mutex(continuation) }
   func resume(_ value: T?) {
     let waiting = continuation.withLock { waiting in
       defer { waiting = nil }

@@ -19,7 +19,7 @@ public final class ControlServer: Sendable {
   private let cluster: Cluster
   private let path: String
   private let listener: Int32
-  private let onChange: @Sendable () -> Void
+  private let onChange: @Sendable () async -> Void
   private let onStop: @Sendable () -> Void
   private let thread = Mutex<WorkerThread?>(nil)
   private let isClosed = Atomic<Bool>(false)
@@ -27,11 +27,11 @@ public final class ControlServer: Sendable {
   /// Listens in `directory`; only the same user can connect.
   ///
   /// - Parameters:
-  ///   - onChange: called after each change of the cluster that should outlast its process.
+  ///   - onChange: called after each change of the cluster that should outlast its process, and awaited before the answer.
   ///   - onStop: called when somebody asks the cluster to stop.
   /// - Throws: where another process listens there.
   public init(
-    _ cluster: Cluster, directory: String, onChange: @escaping @Sendable () -> Void = {},
+    _ cluster: Cluster, directory: String, onChange: @escaping @Sendable () async -> Void = {},
     onStop: @escaping @Sendable () -> Void = {}
   ) throws(ControlError) {
     self.cluster = cluster

@@ -9,12 +9,12 @@ final class ControlSession {
   private static let rowsTogether = 256
   private let socket: LineSocket
   private let cluster: Cluster
-  private let onChange: @Sendable () -> Void
+  private let onChange: @Sendable () async -> Void
   private let onStop: @Sendable () -> Void
   private var connection: (any SQLConnection)?
 
   init(
-    _ socket: LineSocket, _ cluster: Cluster, onChange: @escaping @Sendable () -> Void,
+    _ socket: LineSocket, _ cluster: Cluster, onChange: @escaping @Sendable () async -> Void,
     onStop: @escaping @Sendable () -> Void
   ) {
     self.socket = socket
@@ -65,12 +65,12 @@ final class ControlSession {
           .provisioned(capacity), tier: tier, identifier: arguments["name"].map { InstanceIdentifier($0) },
           zone: arguments["zone"])
       }
-      onChange()
+      try wait(onChange)
       return name.name
     case "remove":
       let name = InstanceIdentifier(try required(arguments, "instance"))
       try wait { try await cluster.remove(name) }
-      onChange()
+      try wait(onChange)
       return name.name
     case "modify":
       let name = InstanceIdentifier(try required(arguments, "instance"))
@@ -79,13 +79,13 @@ final class ControlSession {
         ProvisionedScaler(try self.capacity(size))
       }
       try wait { try await cluster.modify(name, tier: tier, capacity: capacity) }
-      onChange()
+      try wait(onChange)
       return name.name
     case "failover":
       let target = arguments["instance"].map { InstanceIdentifier($0) }
       let report = try wait { try await cluster.failover(to: target) }
       try socket.write(ControlReply.failover(report))
-      onChange()
+      try wait(onChange)
       return report.newWriter
     case "chaos": return try chaos(try required(arguments, "fault"), arguments["target"])
     case "connect":
@@ -180,7 +180,7 @@ final class ControlSession {
   }
   private static func changesRows(_ sql: String) -> Bool {
     let word = sql.drop { $0.isWhitespace }.prefix { $0.isLetter }.lowercased()
-    return ["insert", "update", "delete", "replace", "with"].contains(word)
+    return ["insert", "update", "delete", "replace"].contains(word)
   }
   private func importDatabase(_ path: String, isReplacing: Bool) throws {
     guard let instance = cluster.writer.currentEngine as? SQLiteEngineInstance, let vfs = instance.vfs else {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Borealis
 import BorealisControl
+import BorealisRuntime
 import Dispatch
 import Foundation
 import Synchronization
@@ -41,7 +42,7 @@ struct UpCommand: AsyncParsableCommand {
     let stopping = StopSignal()
     let keeper = FileKeeper(file, directory: directory, cluster: cluster)
     let server = try ControlServer(
-      cluster, directory: directory, onChange: { keeper.save() }, onStop: { stopping.raise() })
+      cluster, directory: directory, onChange: { await keeper.save() }, onStop: { stopping.raise() })
     let events = cluster.events
     print(await cluster.status().picture)
     print(
@@ -59,7 +60,7 @@ struct UpCommand: AsyncParsableCommand {
     fflush(nil)
     let printer = Task {
       for await event in events {
-        if case .failoverCompleted = event.kind { keeper.save() }
+        if case .failoverCompleted = event.kind { await keeper.save() }
         if case .volume = event.kind { continue }
         print(line(event))
         fflush(nil)
@@ -67,7 +68,7 @@ struct UpCommand: AsyncParsableCommand {
     }
     await stopping.wait()
     server.stop()
-    keeper.save()
+    await keeper.save()
     await cluster.stop()
     await printer.value
   }
@@ -131,11 +132,12 @@ final class FileKeeper: Sendable {
     self.directory = directory
     self.cluster = cluster
   }
-  func save() {
-    Task {
-      let status = await cluster.status()
-      guard !status.instances.isEmpty else { return }
-      let endpoints = cluster.customEndpoints
+  func save() async {
+    let status = await cluster.status()
+    guard !status.instances.isEmpty else { return }
+    let endpoints = cluster.customEndpoints
+    // It waits for the disk: not on one of Swift's threads.
+    await onThread { [self] in
       file.withLock { file in
         file.update(from: status, endpoints)
         do throws(ControlError) { try file.save(in: directory) } catch {

@@ -10,6 +10,8 @@ public final class SQLiteEngineInstance: EngineInstance {
   struct Attachment: Sendable {
     let storage: EngineStorage
     let vfs: SQLiteVFS
+    /// The connection of health checks.
+    let probe: SQLiteConnection
     /// Counts attachments.
     let generation: UInt64
     /// Counts changes of the role: connections of an earlier one are lost.
@@ -86,13 +88,14 @@ public final class SQLiteEngineInstance: EngineInstance {
     if case .writer(let volume) = attachment.storage, volume.isFenced {
       throw EngineError(.fenced, identifier, "another writer has opened the volume")
     }
-    let vfs = attachment.vfs
+    let probe = attachment.probe
     let answered = await withTimeLimit(milliseconds: timeoutMilliseconds) {
       if isIsolated {
         try? await Task.sleep(for: .milliseconds(timeoutMilliseconds))
         return false
       }
-      return await onThread { vfs.answers() }
+      // No page is read: storage that is out of reach is no fault of the instance.
+      return (try? await probe.rows("SELECT 1")) != nil
     }
     if state.withLock({ $0.isTerminated }) { throw ended }
     guard answered == true else {
@@ -110,7 +113,13 @@ public final class SQLiteEngineInstance: EngineInstance {
       }
     }
     let vfs: SQLiteVFS
-    do throws(EngineError) { vfs = try opened.get() } catch {
+    let probe: SQLiteConnection
+    do throws(EngineError) {
+      vfs = try opened.get()
+      do throws(SQLiteError) { probe = try await SQLiteConnection(vfs, engine.path) } catch {
+        throw EngineError(error.volumeError != nil ? .volume : .unusableStorage, identifier, "\(error)")
+      }
+    } catch {
       storage.close()
       throw error
     }
@@ -121,7 +130,7 @@ public final class SQLiteEngineInstance: EngineInstance {
       state.statistics.commits += old?.vfs.commits ?? 0
       state.statistics.commitNanoseconds += old?.vfs.commitNanoseconds ?? 0
       state.attachment = Attachment(
-        storage: storage, vfs: vfs, generation: (old?.generation ?? 0) + 1,
+        storage: storage, vfs: vfs, probe: probe, generation: (old?.generation ?? 0) + 1,
         roleGeneration: (old?.roleGeneration ?? 0) + (changes ? 1 : 0))
       state.isDraining = false
       return (old, false)
@@ -227,14 +236,5 @@ public final class SQLiteEngineInstance: EngineInstance {
       if failed { state.statistics.rollbacks += 1 }
       state.statistics.lastUse = now
     }
-  }
-}
-
-extension SQLiteVFS {
-  /// Whether SQLite runs a statement.
-  func answers() -> Bool {
-    guard let session = try? SQLiteSession(localFile: ":memory:") else { return false }
-    defer { session.close() }
-    return (try? session.query("SELECT 1").count) == 1
   }
 }
