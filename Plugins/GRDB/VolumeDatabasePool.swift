@@ -15,7 +15,7 @@
   ///
   /// On a reader instance all connections read, and a write fails with `SQLITE_READONLY`. Observations
   /// (`ValueObservation`) see there what the writer commits, and on the writer's instance what other connections
-  /// commit, since the pool looks every `observationInterval` whether anything has changed while there are any.
+  /// commit, since the pool looks every `observationIntervalMilliseconds` whether anything has changed while there are any.
   ///
   /// Differences from `DatabasePool`: no `makeSnapshot` (use a `read`), and observations fetch on the writing
   /// connection, as those of a `DatabaseQueue` do.

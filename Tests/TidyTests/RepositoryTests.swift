@@ -42,4 +42,13 @@ import Testing
     for name in TidyRules.quickStart { #expect(Self.manifest.targets.contains { $0.name == name }, "\(name) is gone") }
     expectNone(TidyRules.quickStart(Self.manifest))
   }
+  /// What is behind a trait that is off compiles to nothing, its tests too: `make test` must switch all of them on.
+  @Test func theTestsSwitchOnEveryTrait() throws {
+    let package = try String(contentsOf: Self.root.appending(path: "Package.swift"), encoding: .utf8)
+    let traits = package.matches(of: /\.trait\(name: "(\w+)"/).map { String($0.output.1) }
+    let makefile = try String(contentsOf: Self.root.appending(path: "Makefile"), encoding: .utf8)
+    let given = try #require(makefile.firstMatch(of: /TEST_BUILD := .*--traits (\S+)/)).output.1.split(separator: ",")
+    #expect(!traits.isEmpty)
+    #expect(Set(traits) == Set(given.map(String.init)))
+  }
 }
