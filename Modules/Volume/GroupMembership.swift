@@ -35,9 +35,9 @@ public enum MembershipPhase: String, Sendable, Hashable {
 ///   single step would leave an opener that finds it on a few nodes unable to tell on whom it has to be completed: the
 ///   write quorums of the new rule do not meet the read quorums of the old one.
 /// - M5: any transition may be taken back or changed until its handover is proposed.
-/// - M6: a configuration of an earlier writer that turns up later is not decided (recovery would have found it). Where it
-///   supersedes what is in force here, of a still earlier writer, its membership epoch is taken for that, under this
-///   writer's ballot.
+///
+/// What an earlier writer proposed and did not decide may turn up at any time. It has a lower ballot than all that is
+/// proposed here, recovery's last configuration included, and is replaced where it is.
 struct GroupMembership: Sendable {
   private struct Proposal: Sendable {
     var configuration: GroupConfiguration
@@ -142,7 +142,7 @@ struct GroupMembership: Sendable {
   ) -> Bool {
     guard let mine = proposal?.configuration, configuration.isSameProposal(as: mine) else {
       if configuration.isSameProposal(as: decided), !holders.contains(node) { holders.append(node) }
-      return saw(configuration, envelope: envelope, now: now, into: &out)
+      return false
     }
     if proposal?.holders.contains(node) == false { proposal?.holders.append(node) }
     guard isDecided else { return false }
@@ -151,24 +151,6 @@ struct GroupMembership: Sendable {
     holders = proposal?.holders ?? []
     proposal = nil
     goOn(envelope: envelope, now: now, into: &out)
-    return true
-  }
-
-  /// A node named a configuration, in a refusal or otherwise.
-  ///
-  /// True when the caller has to adopt `counted`.
-  mutating func saw(
-    _ configuration: GroupConfiguration, envelope: MessageHeader, now: Instant, into out: inout [Outgoing]
-  ) -> Bool {
-    let mine = proposal?.configuration ?? decided
-    // A higher ballot would be a newer writer's: its volume epoch fences this one, elsewhere.
-    guard configuration.group == mine.group, configuration.supersedes(mine), configuration.proposedBy < epoch else {
-      return false
-    }
-    var next = mine
-    next.epoch = configuration.epoch
-    next.proposedBy = epoch
-    send(proposing: next, envelope: envelope, now: now, into: &out)
     return true
   }
 

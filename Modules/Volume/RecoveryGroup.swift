@@ -23,8 +23,6 @@ struct RecoveryGroup: Sendable {
   var lacking: [NodeID] = []
   /// With the bug `sampleBeforeFencing`: nodes that promised after they were sampled.
   var fencedAfterSampling: [NodeID] = []
-  /// Whether `configuration` was proposed (again) by this recovery, which must see it decided.
-  var isProposed = false
   /// Whether the group meets the present phase's condition.
   var isReady = false
   /// Turns through the possible sources of repair.

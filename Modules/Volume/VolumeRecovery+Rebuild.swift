@@ -61,6 +61,5 @@ extension VolumeRecovery {
     groups[id].predecessor = groups[id].configuration
     groups[id].configuration = successor
     groups[id].successor = nil
-    groups[id].configured.removeAll()
   }
 }

@@ -30,8 +30,9 @@ extension VolumeRecovery {
       askToCatchUp(id, configuration, into: &out)
     case .truncating:
       guard let chain, id < geometry else { return }
+      let isProposed = id > 0 || isFirstProposed
       for member in configuration.members {
-        if mayBeConfigured(member.node, id, configuration), !groups[id].configured.contains(member.node) {
+        if isProposed, mayBeConfigured(member.node, id, configuration), !groups[id].configured.contains(member.node) {
           send(.configure(configuration), to: member.node, group: id, into: &out)
         }
         if !groups[id].truncated.contains(member.node), plantedBug != .skipTruncation {
@@ -39,7 +40,7 @@ extension VolumeRecovery {
         }
       }
       // Who answered and is no member (any more) may have missed that; no peer's word would do now.
-      for answer in groups[id].answers where configuration.index(of: answer.node) == nil {
+      for answer in groups[id].answers where isProposed && configuration.index(of: answer.node) == nil {
         send(.configure(configuration), to: answer.node, group: id, into: &out)
       }
       askToCatchUp(id, configuration, into: &out)
@@ -82,9 +83,7 @@ extension VolumeRecovery {
   private func mayBeConfigured(_ node: NodeID, _ id: Int, _ configuration: GroupConfiguration) -> Bool {
     let group = groups[id]
     guard let index = configuration.index(of: node) else { return false }
-    for answer in group.answers where answer.node == node {
-      return group.isProposed || !answer.configuration.isSameProposal(as: configuration)
-    }
+    if group.answers.contains(where: { $0.node == node }) { return true }
     return !configuration.openingMembers.contains(MemberSet(member: index))
   }
 
@@ -131,8 +130,8 @@ extension VolumeRecovery {
       guard geometry > 0 else {
         return "learning: pg0 is not known yet; \(VolumeRecovery.list(missing)) not answered"
       }
-      let unknown = groups.prefix(geometry).indices.filter { groups[$0].configuration == nil }
-      return "learning: no configuration of \(unknown.map { "pg\($0)" }.joined(separator: ", ")) known; "
+      let unknown = unknownGroups
+      return "learning: no decided configuration of \(unknown.map { "pg\($0)" }.joined(separator: ", ")) known; "
         + "\(VolumeRecovery.list(missing)) not answered"
     case .preparing:
       guard let id = groups.prefix(geometry).firstIndex(where: { !$0.isReady }) else {
@@ -150,6 +149,12 @@ extension VolumeRecovery {
         id, "truncating", needs: "a write quorum with the truncation list and the configuration",
         missing: groups[id].members { groups[id].truncated.contains($0) })
     }
+  }
+
+  private var unknownGroups: [Int] {
+    var unknown: [Int] = []
+    for id in 0..<geometry where !isKnown(id) { unknown.append(id) }
+    return unknown
   }
 
   private func describe(_ id: Int, _ phase: String, needs: String, missing present: MemberSet) -> String {

@@ -10,14 +10,9 @@ extension VolumeRecovery {
     let id = Int(configuration.group.value)
     guard phase != .failed, id < VolumeRecovery.groupsMax else { return }
     guard configuration.proposedBy <= epoch else { return fail(by: configuration.proposedBy) }
-    if phase == .truncating {
-      // Not decided: a decided one would have been seen on a read quorum, all of which had promised. Ours replaces it.
-      if id < geometry, let mine = groups[id].configuration, configuration.supersedes(mine) {
-        propose(in: id, above: configuration.epoch)
-        ask(id, into: &out)
-      }
-      return
-    }
+    // Another one that turns up now is not decided: a decided one would have been seen on a read quorum, all of which had
+    // promised. Ours has the higher ballot, and replaces it.
+    guard phase != .truncating else { return }
     while groups.count <= id { groups.append(RecoveryGroup()) }
     if let known = groups[id].configuration, !configuration.supersedes(known) { return }
     groups[id].configuration = configuration
@@ -27,7 +22,7 @@ extension VolumeRecovery {
     }
     if id == 0 { geometry = min(Int(configuration.geometry), VolumeRecovery.groupsMax) }
     while groups.count < geometry { groups.append(RecoveryGroup()) }
-    if phase == .repairing { backToPreparing() }
+    if phase == .repairing || phase == .preparing && !isEveryGroupKnown { startOver() }
     recount()
     ask(id, into: &out)
   }
@@ -57,7 +52,7 @@ extension VolumeRecovery {
       groups[id].completeness.append(answer.status.scl)
     }
     // R2: a late answer may bring a truncation list that must be honoured, or more of the log.
-    if phase == .repairing, plantedBug != .recoverWithTwoAnswers { backToPreparing() } else { refresh(id) }
+    if phase == .repairing, plantedBug != .recoverWithTwoAnswers { startOver() } else { refresh(id) }
   }
 
   /// A segment's status came.
@@ -122,9 +117,7 @@ extension VolumeRecovery {
 
   /// Goes on as far as the answers allow.
   mutating func advance(into out: inout [Outgoing]) {
-    if phase == .learning, geometry > 0, !groups.prefix(geometry).contains(where: { $0.configuration == nil }) {
-      enter(.preparing)
-    }
+    if phase == .learning, isEveryGroupKnown { enter(.preparing) }
     if phase == .preparing, isEveryGroupReady, isGraceOver {
       if plantedBug == .sampleBeforeFencing, !isFencingSampled {
         isFencingSampled = true
@@ -140,10 +133,14 @@ extension VolumeRecovery {
     }
     if phase == .repairing, isEveryGroupReady {
       settleList()
-      for id in 0..<geometry { adoptSuccessor(of: id) }
-      for id in 0..<geometry where mustPropose(id) { propose(in: id, above: nil) }
+      for id in 0..<geometry { propose(in: id) }
       enter(.truncating)
+      isFirstProposed = isEveryOtherGroupReady  // there is no other
       for id in 0..<geometry { ask(id, into: &out) }
+    }
+    if phase == .truncating, !isFirstProposed, isEveryOtherGroupReady {
+      isFirstProposed = true
+      ask(0, into: &out)
     }
     if phase == .truncating, isEveryGroupReady { open() }
   }
@@ -155,11 +152,24 @@ extension VolumeRecovery {
   }
 
   /// More is known than when VDL' was found: find it again.
-  private mutating func backToPreparing() {
+  private mutating func startOver() {
     chain = nil
     for id in groups.indices { groups[id].successor = nil }
-    enter(.preparing)
+    enter(isEveryGroupKnown ? .preparing : .learning)
   }
+
+  /// Whether of every group that group 0 speaks of a configuration is known that may be the decided one (R8).
+  private var isEveryGroupKnown: Bool {
+    for id in 0..<geometry where !isKnown(id) { return false }
+    return geometry > 0
+  }
+  /// Whether the group's configuration that is known may be the decided one (R8).
+  func isKnown(_ id: Int) -> Bool {
+    guard let first = groups[0].configuration, let configuration = groups[id].configuration else { return false }
+    return configuration.proposedBy >= first.proposedBy
+  }
+  /// Whether all groups but group 0 meet the phase's condition.
+  private var isEveryOtherGroupReady: Bool { readyCount - (groups[0].isReady ? 1 : 0) == geometry - 1 }
 
   /// Forgets the answers and asks for them again (R6): promises stand, and what was held then is held now.
   mutating func sampleAgain(into out: inout [Outgoing]) {
@@ -168,7 +178,7 @@ extension VolumeRecovery {
       groups[id].completeness.removeAll()
     }
     ticksReady = 0
-    backToPreparing()
+    startOver()
     for id in 0..<geometry { ask(id, into: &out) }
   }
 
@@ -199,7 +209,7 @@ extension VolumeRecovery {
     case .truncating:
       guard let chain else { return false }
       if !group.isPredecessorTold { return false }
-      if group.isProposed, !isWritten(group.members { group.configured.contains($0) }, configuration) { return false }
+      if !isWritten(group.members { group.configured.contains($0) }, configuration) { return false }
       if plantedBug == .skipTruncation { return true }
       guard isWritten(group.members { group.truncated.contains($0) }, configuration) else { return false }
       // Once more: a segment that adopted some other list between its answer and ours may have dropped records.
@@ -271,30 +281,17 @@ extension VolumeRecovery {
     if plantedBug == .reuseLSNAfterRecovery { list.ranges = found.ranges }
   }
 
-  /// Whether the configuration found may not be decided, or is one whose hydration must begin anew.
-  private func mustPropose(_ id: Int) -> Bool {
-    guard let configuration = groups[id].configuration else { return false }
-    if configuration.isHydrating { return true }
-    let holders = groups[id].members { node in
-      groups[id].configured.contains(node)
-        || groups[id].answers.contains { $0.node == node && $0.configuration.isSameProposal(as: configuration) }
-    }
-    return !configuration.isWriteQuorum(holders)
-  }
-
-  /// Puts the group's configuration under this epoch's ballot (R4), above `other` where that has been seen.
+  /// Puts the group's configuration, or what it becomes without lost copies, under this epoch's ballot (R4).
   ///
   /// What lies at or below the tail may be on the rule in force alone, if the transition was not known to the writers
   /// between its first proposal and now: so its hydration target rises to the tail.
-  private mutating func propose(in id: Int, above other: MembershipEpoch?) {
+  private mutating func propose(in id: Int) {
+    adoptSuccessor(of: id)
     guard var configuration = groups[id].configuration else { return }
-    if let other { configuration.epoch = max(configuration.epoch, other) }
     configuration.proposedBy = epoch
     if configuration.isHydrating, let chain { configuration.hydrationTarget = chain.tails[id] }
     groups[id].configuration = configuration
     groups[id].configured.removeAll()
-    groups[id].isProposed = true
-    refresh(id)
   }
 
   /// Step 8.

@@ -6,7 +6,7 @@ public import BorealisWire
 /// Protocol §5.6, in that order; its step 1, winning the volume epoch in the metadata store, is the shell's.
 ///
 ///     phase        asks                         leaves when
-///     learning     inventoryRequest             a configuration of every group is known (group 0 says how many)
+///     learning     inventoryRequest             a configuration of every group is known (group 0 says how many; R8)
 ///     preparing    prepare              (2)     read quorums have promised the epoch; then steps 3-5, `RecoveredChain`
 ///     repairing    catchUp              (6)     write quorums have SCL >= tail(g, VDL')
 ///     truncating   truncate, configure  (7)     write quorums hold the truncation list and the configuration
@@ -17,14 +17,18 @@ public import BorealisWire
 /// - R2: VDL' may still be found anew while repairing, when a node answers late; from the first `truncate` on it stands,
 ///   because a list must never have two contents under one epoch.
 /// - R3: no `truncate` before step 6 has ended for every group: so the lower end of any range ever found is on write quorums.
-/// - R4: the configuration in which the volume is opened is decided: on a write quorum of its own, under its own ballot.
-///   A found one that may not be decided, or that is a transition, is proposed again with this epoch as ballot.
+/// - R4: the configuration in which the volume is opened is decided by this opening: proposed again with this epoch as
+///   ballot, and on a write quorum. That a found one is on a write quorum *now* does not say that it is decided: peers
+///   hand it on, also where a later opener has not seen it and has gone on without it.
 /// - R5: nothing is concluded from silence: with less than a read quorum it waits, and says for whom.
 ///
 /// - R6: while repairing gets nowhere, sampling begins again: a node that has fallen silent since may have been the only
 ///   one with the end of the log. What all others lack was never acknowledged, as they are a read quorum.
 /// - R7: copies are given up only where somebody has said that their disks are gone for good, and everybody else has
 ///   answered; see `VolumeRecovery+Rebuild`.
+/// - R8: group 0 is proposed last, when the others are decided under the same ballot (so do creation and growth). So a
+///   group that group 0 speaks of has a decided configuration of at least group 0's ballot, and one of a lower ballot is not
+///   it: what a writer that died while it grew has left somewhere, perhaps on a read quorum of its own.
 ///
 /// Every request is repeated until answered, and every message is idempotent. A node that has lost its disk must not come
 /// back under its old identity: it would answer for records that it has forgotten. Members that say that they hold no segment
@@ -84,6 +88,8 @@ public struct VolumeRecovery: ~Copyable, Sendable {
   var ticksStalled = 0
   /// Ticks in the phase `truncating`.
   var ticksTruncating = 0
+  /// Whether group 0's configuration may be told (R8).
+  var isFirstProposed = false
   var nextResend: Instant
   var obstacle: RecoveredChain.Obstacle?
   /// Highest volume epoch that a node named below ours.

@@ -157,9 +157,6 @@ extension VolumeWriter {
   private mutating func settle(
     _ number: Int, offered: GroupConfiguration, from node: NodeID, now: Instant, into e: inout VolumeEffects
   ) {
-    if groups[number].membership.saw(offered, envelope: envelope(number), now: now, into: &e.sends) {
-      adoptCounted(number, now: now, into: &e)
-    }
     guard groups[number].configuration.supersedes(offered) else { return }
     guard let member = groups[number].configuration.index(of: node) else {
       sendConfiguration(number, to: node, into: &e)

@@ -260,33 +260,6 @@ struct MembershipTests {
     #expect(late.machine.phase == .stable && late.machine.decided.index(of: NodeID(6)) != nil)
   }
 
-  @Test("M6: an earlier writer's configuration that turns up late is overridden under this writer's ballot")
-  func straggler() throws {
-    var stray = Self.six
-    stray.epoch = MembershipEpoch(2)
-    stray.members[5] = SegmentMember(node: NodeID(9), zone: ZoneID(2))
-    var driver = MembershipDriver(Self.six, answering: Self.subset(63, of: 6))
-    driver.held[0] = stray
-    let news = driver.machine.saw(stray, envelope: driver.envelope, now: driver.now, into: &driver.out)
-    #expect(news)
-    driver.run()
-    #expect(driver.machine.phase == .stable && driver.machine.decided.members == Self.six.members)
-    #expect(driver.machine.decided.epoch == MembershipEpoch(2) && driver.machine.decided.proposedBy == VolumeEpoch(5))
-    #expect(driver.held[0] == driver.machine.decided)
-    // One of a writer before the one whose configuration was found: superseded, whatever its number.
-    var older = stray
-    older.proposedBy = VolumeEpoch(3)
-    older.epoch = MembershipEpoch(9)
-    let isNews = driver.machine.saw(older, envelope: driver.envelope, now: driver.now, into: &driver.out)
-    #expect(!isNews && driver.machine.phase == .stable)
-    // A newer writer's is not ours to judge.
-    var newer = stray
-    newer.proposedBy = VolumeEpoch(6)
-    newer.epoch = MembershipEpoch(9)
-    let other = driver.machine.saw(newer, envelope: driver.envelope, now: driver.now, into: &driver.out)
-    #expect(!other)
-  }
-
   @Test("what recovery leaves as a transition goes on; a handover it leaves is settled")
   func afterRecovery() throws {
     var found = try Self.policy.replacing(

@@ -114,8 +114,9 @@ struct RecoveryWriter {
     case .status(let status):
       _ = memberships[group].heard(
         status, from: node, at: header.membershipEpoch, envelope: envelope(group), now: now, into: &out)
-    case .reject(_, .staleMembershipEpoch, let configuration?):
-      _ = memberships[group].saw(configuration, envelope: envelope(group), now: now, into: &out)
+    case .reject(_, .staleMembershipEpoch, let offered?) where memberships[group].counted.supersedes(offered):
+      let bytes = Message.configure(memberships[group].counted).encoded(envelope(group))
+      out.append(Outgoing(to: .node(node), bytes: bytes))
     default: break
     }
     advance()
