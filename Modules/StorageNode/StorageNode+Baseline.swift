@@ -102,6 +102,8 @@ extension StorageNode {
       segments[i].hydration = nil  // gossip was faster
       return
     }
+    // Asked for as a tail segment, which it no longer is: the pages are asked for when this request is repeated.
+    if next == .unlisted, segments[i].kind == .full { return }
     // Below our own gcPoint: its pages say nothing of the records between, which are gone here.
     if baseline < segments[i].gcPoint { return tryAnotherSource(i, now: now, into: &out) }
     if baseline != copy.baseline {
@@ -250,7 +252,8 @@ extension StorageNode {
     guard hold(i, for: header.sender, now: now) else { return reject(header, .busy, into: &out) }
     let point = segments[i].gcPoint
     if limit == 0 {
-      return send(.baseline(baseline: point, pages: [], next: nil), to: header.sender, group: header.group, into: &out)
+      return send(
+        .baseline(baseline: point, pages: [], next: .unlisted), to: header.sender, group: header.group, into: &out)
     }
     let from = baseline == point ? cursor : nil
     var listed: [PageID] = []

@@ -252,8 +252,11 @@ public enum Message: Hashable, Sendable {
   /// Records from a peer, in LSN order. `vdl` is the highest VDL that the peer heard of.
   case records(vdl: LSN, RecordBatch)
   /// Send me pages after `cursor` (nil to begin). `baseline` is the baseline of this copy, `.zero` to begin.
+  ///
+  /// `limit` 0 asks for the baseline alone: a tail segment keeps no pages.
   case pullBaseline(cursor: PageID?, baseline: LSN, limit: UInt32)
-  /// Pages of a baseline: all changes at or below `baseline` are in them; `next` is nil at the end.
+  /// Pages of a baseline: all changes at or below `baseline` are in them; `next` is nil at the end, and `.unlisted` where no
+  /// pages were asked for: who has become a full segment meanwhile must not take that for a baseline without pages.
   case baseline(baseline: LSN, pages: [PageVersion], next: PageID?)
   /// Send me this page at `readPoint`: mine is damaged. Answered by `pageImage`.
   case fetchPage(request: UInt64, page: PageID, readPoint: LSN)
@@ -275,4 +278,9 @@ public enum Message: Hashable, Sendable {
   case detached
   /// Writer to reader: these configurations are new.
   case configurations([GroupConfiguration])
+}
+
+extension PageID {
+  /// In an answer to a request for a baseline without pages.
+  public static let unlisted = PageID(object: ObjectID(.max), index: .max)
 }

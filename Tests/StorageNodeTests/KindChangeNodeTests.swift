@@ -47,6 +47,50 @@ import Testing
     }
   }
 
+  /// Seed 20034: the answer was taken for a baseline without pages, and all pages here for never written.
+  @Test("what a tail segment was answered does not end the copy of the full one that it has become")
+  func answerOfTheOtherKind() throws {
+    var g = DeterministicGenerator(seed: 13)
+    let c = try TestCluster(4, kinds: [.full, .full, .full, .tail]) { $0.chunkSize = 16 << 10 }
+    c.create()
+    var log = TestLog()
+    // Node 3 hears of nothing, and the others give up their logs.
+    for _ in 0..<10 {
+      let from = log.last
+      for _ in 0..<200 { log.random(pages: 24, using: &g) }
+      for k in 0..<3 { c.give(.append(vdl: from, minReadPoint: from, log.batch(after: from)), c.header(), to: k) }
+      c.settle()
+      c.pass(milliseconds: 50) { $0.to == .node(NodeID(3)) }
+    }
+    #expect(c.scl(3) == 0 && c.status(0)?.gcPoint ?? .zero > .zero)
+    // It asks for a baseline; the answers are held up.
+    var held: [Outgoing] = []
+    for _ in 0..<200 where held.isEmpty {
+      c.pass(milliseconds: 10) { message in
+        guard message.to == .node(NodeID(3)), case .baseline? = try? Message.decode(message.bytes).message else {
+          return false
+        }
+        held.append(message)
+        return true
+      }
+    }
+    #expect(!held.isEmpty, "it was never answered")
+    var members = c.members
+    members[3].kind = .full
+    let new = c.group(epoch: 2, members: members)
+    for k in 0..<4 { c.give(.configure(new), c.header(), to: k) }
+    c.runJobs(3)
+    for message in held { c.nodes[3].machine.receive(message.bytes, now: c.now, into: &c.wire) }
+    c.pass(milliseconds: 1000)
+    #expect(c.scl(3) == log.last.value)
+    for page in 0..<UInt64(24) {
+      let expected = try log.page(page, at: log.last)
+      #expect(
+        c.read(3, testPage(page), at: log.last, requiredSCL: log.last, membership: 2)
+          == .page(expected.0, expected.1), "page \(page)")
+    }
+  }
+
   @Test("a fold that was planned for a tail segment takes nothing from the full one that it becomes", arguments: 0..<16)
   func foldsOfTheOtherKind(jobs: Int) throws {
     var g = DeterministicGenerator(seed: 12)
