@@ -4,9 +4,9 @@ SOURCES := $(wildcard Modules Plugins Tests Examples) Package.swift
 # Release builds: the simulator and the crash harness do real work. The tests have a build of their own, with the plugins
 # that are behind traits.
 BUILD := -c release --scratch-path .build
-TEST_BUILD := -c release -Xswiftc -enable-testing --traits GRDB,Observability --scratch-path .build-tests
+TEST_BUILD := -c release -Xswiftc -enable-testing --traits GRDB,Observability,Router --scratch-path .build-tests
 # Clusters are tasks: simulator runs, which never suspend, would keep Swift's threads from them for minutes.
-CLUSTER_TESTS := ClusterTests|ClusterSeamTests|ControlTests|ObservabilityTests
+CLUSTER_TESTS := ClusterTests|ClusterSeamTests|ControlTests|ObservabilityTests|RouterTests
 SEEDS ?= 3000
 SQL_SEEDS ?= 500
 EXAMPLES := $(sort $(notdir $(wildcard Examples/*)))

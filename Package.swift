@@ -11,18 +11,21 @@ let package = Package(
     .library(name: "BorealisConformance", targets: ["BorealisConformance"]),
     .library(name: "BorealisGRDB", targets: ["BorealisGRDB"]),
     .library(name: "BorealisObservability", targets: ["BorealisObservability"]),
+    .library(name: "BorealisRouter", targets: ["BorealisRouter"]),
     .executable(name: "borealis", targets: ["BorealisCommandLine"]),
   ],
   traits: [
     // Off unless asked for (`--traits GRDB`): then GRDB is not even fetched, which is most of a quick start's time.
     .trait(name: "GRDB", description: "BorealisGRDB: GRDB applications on a cluster"),
     .trait(name: "Observability", description: "BorealisObservability: swift-log and swift-metrics"),
+    .trait(name: "Router", description: "BorealisRouter: endpoints as TCP addresses and DNS names (swift-nio)"),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
     .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
     .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
   ],
   targets: [
     .target(name: "CBorealisSystem", path: "Modules/CSystem"),
@@ -120,6 +123,13 @@ let package = Package(
         .product(name: "Logging", package: "swift-log", condition: .when(traits: ["Observability"])),
         .product(name: "CoreMetrics", package: "swift-metrics", condition: .when(traits: ["Observability"])),
       ], path: "Plugins/Observability"),
+    .target(
+      name: "BorealisRouter",
+      dependencies: [
+        "BorealisCluster", "BorealisClusterModel", "BorealisComputeEngine", "BorealisCore", "BorealisEndpointResolver",
+        .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["Router"])),
+        .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["Router"])),
+      ], path: "Plugins/Router"),
     .target(name: "BorealisDemo", dependencies: ["Borealis", "BorealisRuntime"], path: "Plugins/Demo"),
     .target(name: "CBorealisBench", path: "Plugins/CommandLineSupport"),
     .executableTarget(
@@ -199,6 +209,13 @@ let package = Package(
         .product(name: "CoreMetrics", package: "swift-metrics", condition: .when(traits: ["Observability"])),
         .product(name: "MetricsTestKit", package: "swift-metrics", condition: .when(traits: ["Observability"])),
       ], path: "Tests/ObservabilityTests"),
+    .testTarget(
+      name: "RouterTests",
+      dependencies: [
+        "Borealis", "BorealisCore", "BorealisRouter",
+        .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["Router"])),
+        .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["Router"])),
+      ], path: "Tests/RouterTests"),
     .testTarget(
       name: "SimulationTests",
       dependencies: [

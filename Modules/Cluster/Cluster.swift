@@ -140,6 +140,8 @@ public actor Cluster {
   public nonisolated func instance(_ instance: InstanceIdentifier) -> ClusterEndpoint {
     ClusterEndpoint(.instance(instance), directory)
   }
+  /// The instances of now, by name.
+  public nonisolated var instances: [InstanceIdentifier] { directory.members.map(\.instance).sorted() }
   /// A custom endpoint by its name.
   public nonisolated func endpoint(_ name: String) throws(ClusterError) -> ClusterEndpoint {
     guard let found = directory.customEndpoints.first(where: { $0.name == name }) else {

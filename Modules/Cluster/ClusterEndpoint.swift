@@ -30,8 +30,8 @@ public final class ClusterEndpoint: Sendable {
   public let endpoint: Endpoint
   /// How long a call waits for an instance that can be connected to.
   public let connectTimeoutMilliseconds: UInt64
-  private let directory: EndpointDirectory
-  private let zone: ZoneID?
+  let directory: EndpointDirectory
+  let zone: ZoneID?
   private let consistency: Consistency
   private let idle = Mutex<[any SQLConnection]>([])
 

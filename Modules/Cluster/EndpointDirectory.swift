@@ -74,6 +74,15 @@ final class EndpointDirectory: Sendable {
     state.withLock { $0.entries.first { $0.instance == instance }?.engine }
   }
 
+  func entry(of instance: InstanceIdentifier) -> Entry? {
+    state.withLock { $0.entries.first { $0.instance == instance } }
+  }
+  /// All instances that an endpoint leads to now.
+  func eligible(_ endpoint: Endpoint) -> [Entry] {
+    let entries = state.withLock { $0.entries }
+    let names = endpoint.eligible(entries.map(\.member)).map(\.instance)
+    return entries.filter { names.contains($0.instance) }
+  }
   /// The instance for a new connection; nil where there is none now.
   func choose(_ endpoint: Endpoint, from zone: ZoneID?) -> Entry? {
     let entries = state.withLock { $0.entries }

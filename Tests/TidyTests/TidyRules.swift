@@ -131,7 +131,7 @@ enum TidyRules {
   /// What the quick start builds.
   static let quickStart = ["Borealis", "BorealisCommandLine", "ClusterDemo", "VolumeQuickstart"]
   /// Plugins with packages of their own: they stand behind a trait, and the quick start does without.
-  static let heavy = ["BorealisGRDB", "GRDB", "BorealisObservability", "Logging", "CoreMetrics"]
+  static let heavy = ["BorealisGRDB", "GRDB", "BorealisObservability", "Logging", "CoreMetrics", "NIOCore", "NIOPosix"]
 
   /// The quick start depends on no heavy plugin, by no detour.
   static func quickStart(_ manifest: Manifest) -> [Violation] {

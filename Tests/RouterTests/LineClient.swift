@@ -1,0 +1,66 @@
+#if Router
+  import Glibc
+  import Borealis
+  import Testing
+
+  /// Waits until something holds, a minute at most.
+  func eventually(_ what: Comment, _ condition: () async throws -> Bool) async throws {
+    let deadline = ContinuousClock.now + .seconds(60)
+    while try await !condition() {
+      try #require(ContinuousClock.now < deadline, what)
+      try await Task.sleep(for: .milliseconds(10))
+    }
+  }
+
+  /// A client with a plain socket; its calls block, for ten seconds at most.
+  final class LineClient {
+    private let socket: Int32
+    private var rest: [UInt8] = []
+    init?(_ address: EngineAddress) {
+      socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+      var to = sockaddr_in()
+      to.sin_family = sa_family_t(AF_INET)
+      to.sin_port = address.port.bigEndian
+      to.sin_addr.s_addr = inet_addr(address.host)
+      var limit = timeval(tv_sec: 10, tv_usec: 0)
+      setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+      let size = socklen_t(MemoryLayout<sockaddr_in>.size)
+      let connected = withUnsafePointer(to: &to) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(socket, $0, size) }
+      }
+      guard connected == 0 else { return nil }
+    }
+    deinit { close(socket) }
+    func send(_ bytes: [UInt8]) -> Bool {
+      Glibc.send(socket, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count
+    }
+    func endOutput() { shutdown(socket, Int32(SHUT_WR)) }
+    /// The next bytes; empty at the end, nil after ten seconds.
+    func receive() -> [UInt8]? {
+      if !rest.isEmpty {
+        defer { rest = [] }
+        return rest
+      }
+      var buffer = [UInt8](repeating: 0, count: 65536)
+      let count = recv(socket, &buffer, buffer.count, 0)
+      if count < 0 { return errno == EAGAIN || errno == EWOULDBLOCK ? nil : [] }
+      return Array(buffer[..<count])
+    }
+    /// The next line without its end; nil where the connection ended or nothing came.
+    func line() -> String? {
+      var line: [UInt8] = []
+      while let bytes = receive(), !bytes.isEmpty {
+        line += bytes
+        guard let end = line.firstIndex(of: 10) else { continue }
+        rest = Array(line[(end + 1)...])
+        return String(decoding: line[..<end], as: UTF8.self)
+      }
+      return nil
+    }
+    /// Whether the other side ends the connection within ten seconds.
+    var isCut: Bool {
+      while let bytes = receive() { if bytes.isEmpty { return true } }
+      return false
+    }
+  }
+#endif
