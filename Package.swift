@@ -10,6 +10,7 @@ let package = Package(
     .library(name: "BorealisSimulation", targets: ["BorealisSimulation"]),
     .library(name: "BorealisConformance", targets: ["BorealisConformance"]),
     .library(name: "BorealisGRDB", targets: ["BorealisGRDB"]),
+    .library(name: "BorealisMount", targets: ["BorealisMount"]),
     .library(name: "BorealisObservability", targets: ["BorealisObservability"]),
     .executable(name: "borealis", targets: ["BorealisCommandLine"]),
   ],
@@ -101,6 +102,13 @@ let package = Package(
       dependencies: [
         "BorealisSQLite", .product(name: "GRDB", package: "GRDB.swift", condition: .when(traits: ["GRDB"])),
       ], path: "Plugins/GRDB"),
+    .systemLibrary(
+      name: "CBorealisFUSE", path: "Plugins/CFUSE", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
+    .target(
+      name: "BorealisMount",
+      dependencies: [
+        "BorealisCore", "BorealisVolume", "BorealisRuntime", "BorealisFileSystem", "CBorealisFUSE",
+      ], path: "Plugins/Mount"),
     .target(name: "BorealisSQLShell", dependencies: ["BorealisSQLite", "CBorealisSQLite"], path: "Plugins/SQLShell"),
     .target(
       name: "Borealis",
@@ -125,7 +133,8 @@ let package = Package(
     .executableTarget(
       name: "BorealisCommandLine",
       dependencies: [
-        "Borealis", "BorealisControl", "BorealisDemo", "BorealisRuntime", "BorealisSimulation", "BorealisSQLite",
+        "Borealis", "BorealisControl", "BorealisDemo", "BorealisMount", "BorealisRuntime", "BorealisSimulation",
+        "BorealisSQLite",
         "BorealisSQLShell", "CBorealisBench",
         "CBorealisSQLite",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -169,6 +178,13 @@ let package = Package(
       name: "FileSystemTests",
       dependencies: ["Borealis", "BorealisFileSystem", "BorealisRuntime", "BorealisVolume", "BorealisCore"],
       path: "Tests/FileSystemTests"),
+    .testTarget(
+      name: "MountTests",
+      dependencies: [
+        "Borealis", "BorealisMount", "BorealisCommandLine", "BorealisFileSystem", "BorealisRuntime", "BorealisVolume",
+        "BorealisCore", "CBorealisMountProbe",
+      ], path: "Tests/MountTests"),
+    .target(name: "CBorealisMountProbe", path: "Tests/MountProbe"),
     .testTarget(
       name: "SQLiteTests",
       dependencies: [
