@@ -182,9 +182,10 @@ let package = Package(
       name: "MountTests",
       dependencies: [
         "Borealis", "BorealisMount", "BorealisCommandLine", "BorealisFileSystem", "BorealisRuntime", "BorealisVolume",
-        "BorealisCore", "CBorealisMountProbe",
+        "BorealisCore",
       ], path: "Tests/MountTests"),
-    .target(name: "CBorealisMountProbe", path: "Tests/MountProbe"),
+    // A program of its own, which the tests start: whoever serves a mount must not wait for it.
+    .executableTarget(name: "CBorealisMountProbe", path: "Tests/MountProbe"),
     .testTarget(
       name: "SQLiteTests",
       dependencies: [
