@@ -30,14 +30,19 @@ public struct MountOptions: Sendable {
   /// Whether pages below may change by other ways than this mount, as those of a view whose read point moves on: the
   /// kernel then keeps no data between two openings of a file.
   public var contentsMayMove = false
-  /// Threads that serve it when none of them waits for the volume; 1 and more.
+  /// Threads that serve it when none of them waits for the volume: 1...`threadsMax`.
   public var threads = 4
-  /// The most threads: more are started while calls wait, since a sync that waits must not hold up a read.
+  /// The most threads, up to 1024.
+  ///
+  /// More than `threads` are started while calls wait, since a sync that waits must not hold up a read.
   public var threadsMax = 64
-  /// Files are opened so that the kernel keeps none of their data: every read and write comes here, and a write always
-  /// whole. Shared writable mappings are then refused.
+  /// The kernel keeps no data of files: every read comes here, and every write whole.
+  ///
+  /// Shared mappings are refused then.
   public var bypassesKernelCache = false
-  /// What `statfs` says; nil: the limit of an overlay; else 128 TiB, all free, since a volume grows.
+  /// What `statfs` says; must not block.
+  ///
+  /// Nil: the limit of an overlay; else 128 TiB, all free, since a volume grows.
   public var capacity: (@Sendable () -> MountCapacity)?
   /// The defaults.
   public init() {}

@@ -38,8 +38,14 @@ extension FUSEMount {
     if has(FUSE_SET_ATTR_MTIME) { change.modified = time(numbers.st_mtim) }
     if has(FUSE_SET_ATTR_ATIME_NOW) { change.accessed = now }
     if has(FUSE_SET_ATTR_MTIME_NOW) { change.modified = now }
-    try files.setAttributes(of: inode, change)
-    return .attributes(try files.attributes(of: inode))
+    do throws(FileSystemError) {
+      try files.setAttributes(of: inode, change)
+      return .attributes(try files.attributes(of: inode))
+    } catch {
+      // A directory that was removed, and that a process has open: it is changed as long as it is there for somebody.
+      guard error.code == .notFound, let gone = removed.change(inode, { $0.apply(change) }) else { throw error }
+      return .attributes(gone)
+    }
   }
 
   // MARK: Making
@@ -116,4 +122,14 @@ extension FUSEMount {
   // Linux's RENAME_NOREPLACE and RENAME_EXCHANGE, which not every C library has.
   private static let noReplaceFlag: UInt32 = 1
   private static let exchangeFlag: UInt32 = 2
+}
+
+extension FileAttributes {
+  fileprivate mutating func apply(_ change: AttributeChange) {
+    mode = change.mode ?? mode
+    uid = change.uid ?? uid
+    gid = change.gid ?? gid
+    modified = change.modified ?? modified
+    accessed = change.accessed ?? accessed
+  }
 }

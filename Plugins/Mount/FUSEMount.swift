@@ -34,6 +34,8 @@ public final class FUSEMount: MountedFileSystem {
 
   let files: VolumeFileSystem
   let options: MountOptions
+  /// How long the kernel may keep what it is told.
+  let caching: KernelCaching
   let counters = MountCounters()
   let handles = Mutex(HandleTable())
   let removed = RemovedInodes()
@@ -50,6 +52,7 @@ public final class FUSEMount: MountedFileSystem {
   init(_ files: VolumeFileSystem, at point: MountPoint, options: MountOptions) throws(MountError) {
     self.files = files
     self.options = options
+    caching = KernelCaching(options, isStill: files.space.isStill)
     self.point = point
     session = FUSESession()
   }

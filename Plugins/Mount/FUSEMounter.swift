@@ -8,8 +8,12 @@ public import BorealisFileSystem
 ///
 /// Its threads are its own. What is durable when, and what the kernel keeps: Documentation/Mount.md.
 public struct FUSEMounter: FileSystemMounter {
+  private let device: String
+
   /// A mounter; nothing happens yet.
-  public init() {}
+  public init() { device = MountPrerequisites.device }
+  /// One that looks for the kernel's device elsewhere, so that a test can take it away.
+  package init(device: String) { self.device = device }
 
   /// Mounts `files` at `path`, which must be an empty directory, or one that a process left mounted when it died.
   ///
@@ -25,7 +29,7 @@ public struct FUSEMounter: FileSystemMounter {
     _ files: VolumeFileSystem, at path: String, options: MountOptions
   ) throws(MountError) -> FUSEMount {
     let point = try MountPoint(path)
-    try MountPrerequisites.check(point.path, options)
+    try MountPrerequisites.check(point.path, options, device: device)
     try point.makeUsable()
     let mount = try FUSEMount(files, at: point, options: options)
     try mount.start()

@@ -165,7 +165,8 @@ enum FUSEOperations {
       let request = FUSERequest(request)
       request.query { mount, context throws(FileSystemError) in
         try mount.list(
-          InodeNumber(inode), after: UInt64(max(0, offset)), into: context.buffer(count), request, withAttributes: false)
+          InodeNumber(inode), after: UInt64(max(0, offset)), into: context.buffer(count), request, withAttributes: false
+        )
       }
     }
     table.pointee.readdirplus = { request, inode, count, offset, _ in

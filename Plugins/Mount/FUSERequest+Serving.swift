@@ -90,9 +90,6 @@ extension FUSEMount {
       return .error(error.errno)
     }
   }
-  /// How long the kernel may keep what it is told.
-  var caching: KernelCaching { KernelCaching(options, isStill: files.space.isStill) }
-
   /// Tells the kernel how this is served.
   func begin(_ connection: inout fuse_conn_info) {
     func want(_ capability: some BinaryInteger, _ isWanted: Bool) {

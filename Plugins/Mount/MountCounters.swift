@@ -59,6 +59,15 @@ final class RemovedInodes: Sendable {
   func attributes(_ inode: InodeNumber) -> FileAttributes? {
     count.load(ordering: .relaxed) == 0 ? nil : gone.withLock { $0[inode] }
   }
+  /// Changes what is told of one; nil where it is not gone.
+  func change(_ inode: InodeNumber, _ body: (inout FileAttributes) -> Void) -> FileAttributes? {
+    gone.withLock { gone in
+      guard var attributes = gone[inode] else { return nil }
+      body(&attributes)
+      gone[inode] = attributes
+      return attributes
+    }
+  }
   func forget(_ inode: InodeNumber) {
     // The kernel forgets each inode that it has looked up some time; few of them are gone.
     guard count.load(ordering: .relaxed) > 0 else { return }

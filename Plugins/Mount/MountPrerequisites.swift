@@ -12,12 +12,12 @@ enum MountPrerequisites {
   static let helper = "fusermount3"
   private static let configuration = "/etc/fuse.conf"
 
-  static func check(_ path: String, _ options: MountOptions) throws(MountError) {
+  static func check(_ path: String, _ options: MountOptions, device: String) throws(MountError) {
     guard (1...options.threadsMax).contains(options.threads), options.threadsMax <= 1024 else {
       throw MountError(.system, path, "threads must be 1...threadsMax, and threadsMax at most 1024")
     }
     let descriptor = open(device, O_RDWR | O_CLOEXEC)
-    guard descriptor >= 0 else { throw MountError(.notPossible, path, advice(errno)) }
+    guard descriptor >= 0 else { throw MountError(.notPossible, path, advice(errno, device)) }
     close(descriptor)
     guard geteuid() != 0 else { return }
     guard helperPath != nil else {
@@ -30,7 +30,7 @@ enum MountPrerequisites {
         "an ordinary user may let others in only where \(configuration) has a line `user_allow_other`")
     }
   }
-  private static func advice(_ code: Int32) -> String {
+  private static func advice(_ code: Int32, _ device: String) -> String {
     switch code {
     case ENOENT, ENODEV, ENXIO:
       "\(device) is not there: `modprobe fuse` on the host; for a container, "

@@ -1,0 +1,89 @@
+import Borealis
+import BorealisMount
+import Foundation
+import Testing
+
+/// Mounting and unmounting.
+@Suite("Mount: mounter", .serialized)
+struct MounterTests {
+  private func failure(_ body: () throws -> Void) -> MountError? {
+    do { try body() } catch { return error as? MountError }
+    return nil
+  }
+  private func memory() throws -> VolumeFileSystem { try VolumeFileSystem.format(on: InMemoryPageSpace()) }
+
+  @Test func directoriesThatCannotBeUsed() throws {
+    let mounted = try Mounted()
+    let mounter = FUSEMounter()
+    let full = try mounted.directory.make("full/below")
+    let folder = mounted.directory.path
+    for path in [folder + "/full", folder + "/none", mounted.point, "/proc", "/dev/null"] {
+      let error = failure { _ = try mounter.mount(try memory(), at: path, options: MountOptions()) }
+      #expect(error?.code == .unusableDirectory, "\(path): \(String(describing: error))")
+    }
+    #expect(mounted.mount.isMounted)
+    let below = try mounter.mount(try memory(), at: full + "/", options: MountOptions())
+    #expect(below.path == full)
+    try below.unmount(timeoutMilliseconds: 1000)
+    #expect(!below.isMounted)
+  }
+  @Test func withoutTheDeviceItSaysWhatToDo() throws {
+    let directory = try TemporaryDirectory()
+    let error = failure {
+      _ = try FUSEMounter(device: "/dev/no-such-fuse").mount(
+        try memory(), at: directory.path, options: MountOptions())
+    }
+    #expect(error?.code == .notPossible)
+    #expect(error?.detail.contains("modprobe fuse") == true)
+    #expect(error?.detail.contains("--device") == true)
+  }
+  @Test func somebodyElseUnmounts() throws {
+    let mounted = try Mounted()
+    try mounted.check("mark")
+    #expect(try Programs.run(["umount", mounted.point]).status == 0)
+    try mounted.unmount()
+    #expect(!mounted.mount.isMounted)
+    try mounted.mountAgain()
+    #expect(try mounted.files.lookup("mark", in: .root).size == 1)
+  }
+  @Test func readOnly() throws {
+    let mounted = try Mounted { $0.isReadOnly = true }
+    try mounted.check("read-only")
+  }
+  @Test func mountsComeAndGo() throws {
+    let mounted = try Mounted()
+    for _ in 0..<20 {
+      try mounted.check("mark")
+      try mounted.unmount()
+      try mounted.mountAgain()
+    }
+    #expect(mounted.mount.statistics.failures == 0)
+  }
+
+  /// An ordinary user mounts through fusermount3, and unmounts.
+  @Test func anOrdinaryUser() throws {
+    try Mounted.requireDevice()
+    var numbers = stat()
+    try #require(
+      stat("/dev/fuse", &numbers) == 0 && numbers.st_mode & 0o666 == 0o666,
+      "ordinary users may not open /dev/fuse: `chmod 666 /dev/fuse` (`make setup` does it)")
+    let directory = try TemporaryDirectory()
+    let tool = try Programs.path(Programs.tool)
+    // Where the tests are built may be closed to others.
+    let copies = try directory.make("programs")
+    for name in [Programs.tool, Programs.probe] {
+      try FileManager.default.copyItem(atPath: try Programs.path(name), toPath: copies + "/" + name)
+    }
+    let point = try directory.make("point")
+    let user = getuid() == 0 ? ["runuser", "-u", "nobody", "--"] : []
+    if getuid() == 0 { #expect(try Programs.run(["chown", "-R", "nobody", directory.path]).status == 0) }
+    #expect(try Programs.run(user + [copies + "/" + Programs.tool, "format", directory.path + "/volume"]).status == 0)
+    let server = try Started(user + [copies + "/" + Programs.tool, "mount", directory.path + "/volume", point])
+    try #require(server.line(with: "mounted at") != nil, "\(tool)")
+    let outcome = try Programs.run(user + [copies + "/" + Programs.probe, point, "check", "unlinked"])
+    #expect(outcome.text.contains("unlinked: done"), "\(outcome.text)")
+    #expect(try Programs.run(user + ["fusermount3", "-u", point]).status == 0)
+    #expect(server.readAll().contains("everything is durable"))
+    #expect(server.wait() == 0)
+  }
+}
