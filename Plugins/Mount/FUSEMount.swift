@@ -1,5 +1,5 @@
 import BorealisCore
-public import BorealisFileSystem
+import BorealisFileSystem
 import BorealisRuntime
 import Synchronization
 
@@ -12,7 +12,7 @@ import Synchronization
 /// A file system that is mounted through FUSE.
 ///
 /// Its threads hold it: it is served until `unmount`, `abort`, somebody's `umount`, or the end of the process.
-public final class FUSEMount: MountedFileSystem {
+final class FUSEMount: MountedFileSystem {
   /// The watcher looks this often for calls that wait.
   private static let watchMilliseconds: UInt64 = 100
   /// Looks that a call must have waited before its caller is asked about.
@@ -79,19 +79,17 @@ public final class FUSEMount: MountedFileSystem {
   // MARK: MountedFileSystem
 
   /// Where it is mounted: an absolute path.
-  public var path: String { point.path }
+  var path: String { point.path }
   /// Whether it is still served.
-  public var isMounted: Bool { state.withLock { $0.isMounted } }
+  var isMounted: Bool { state.withLock { $0.isMounted } }
   /// What was asked of it.
-  public var statistics: MountStatistics { counters.statistics }
-  /// Files that processes hold open in it.
-  public var openFiles: Int { handles.withLock { $0.count } }
+  var statistics: MountStatistics { counters.statistics }
 
   /// Unmounts; tries again and again until `timeoutMilliseconds` are over.
   ///
   /// Nothing becomes durable by it: `VolumeFileSystem.unmount` does that.
   /// - Throws: `.busy`, where it stays mounted; `.system`.
-  public func unmount(timeoutMilliseconds: UInt64) throws(MountError) {
+  func unmount(timeoutMilliseconds: UInt64) throws(MountError) {
     let deadline = SystemClock.now.advanced(byMilliseconds: timeoutMilliseconds)
     while isMounted {
       let code = point.unmount()
@@ -110,7 +108,7 @@ public final class FUSEMount: MountedFileSystem {
   /// Ends it at once: calls under way and later ones fail with `ENOTCONN` or `ECONNABORTED`.
   ///
   /// A change that a thread has begun may still happen afterwards; close the volume where it must not.
-  public func abort() {
+  func abort() {
     let minor = state.withLock { state -> Int? in
       guard state.isMounted else { return nil }
       state.isMounted = false
@@ -138,13 +136,14 @@ public final class FUSEMount: MountedFileSystem {
     let isLast = state.withLock { state in
       state.isMounted = false
       state.running -= 1
-      return state.running == 0
+      // At once, so that nobody adds a thread to a session that is being closed.
+      state.isEnded = state.running == 0
+      return state.isEnded
     }
     if isLast { end() }
   }
   /// What the last thread does.
   private func end() {
-    state.withLock { $0.isEnded = true }
     session.close()
     // The kernel does not close what is open when a connection ends.
     for file in handles.withLock({ $0.removeAll() }) { try? files.close(file) }
@@ -152,11 +151,14 @@ public final class FUSEMount: MountedFileSystem {
     hasBegun.raise()
   }
   private func joinThreads() {
-    let workers = state.withLock { state in
-      defer { state.workers = [] }
-      return state.workers
+    while true {
+      let workers = state.withLock { state in
+        defer { state.workers = [] }
+        return state.workers
+      }
+      if workers.isEmpty { return }
+      for worker in workers { worker.join() }
     }
-    for worker in workers { worker.join() }
   }
 
   /// Runs `body`, which waits for the volume, and sees to it that enough threads serve meanwhile.

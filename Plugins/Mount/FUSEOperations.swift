@@ -119,9 +119,10 @@ enum FUSEOperations {
       }
     }
     table.pointee.release = { request, _, information in
-      FUSERequest(request).change { mount throws(FileSystemError) in
-        try mount.release(information?.pointee.fh ?? 0)
-      }
+      let request = FUSERequest(request)
+      request.mount.counters.other()
+      request.mount.release(information?.pointee.fh ?? 0)
+      request.fail(0)
     }
     table.pointee.read = { request, _, count, offset, information in
       FUSERequest(request).query(counted: false) { mount, context throws(FileSystemError) in

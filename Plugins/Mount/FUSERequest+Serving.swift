@@ -45,8 +45,7 @@ extension FUSERequest {
     let answer = mount.answer { () throws(FileSystemError) in try body(mount, information) }
     if send(answer, mount.caching) { return }
     switch answer {
-    case .opened(let information), .created(_, let information):
-      _ = mount.answer { () throws(FileSystemError) in try mount.release(information.fh) }
+    case .opened(let information), .created(_, let information): mount.release(information.fh)
     default: break
     }
   }

@@ -50,6 +50,7 @@ struct FUSERequest: Sendable {
   // MARK: Answering
 
   func none() { fuse_reply_none(raw) }
+  /// Answers with an errno; 0: with nothing but that it is done.
   func fail(_ code: Int32) { fuse_reply_err(raw, code) }
 
   /// Sends an answer; whether its caller was still there.

@@ -7,9 +7,6 @@ struct HandleTable: Sendable {
   private var files: [OpenFile?] = []
   private var free: [Int] = []
 
-  /// How many are open.
-  var count: Int { files.count - free.count }
-
   mutating func add(_ file: OpenFile) -> UInt64 {
     if let index = free.popLast() {
       files[index] = file

@@ -49,6 +49,11 @@ struct PosixTests {
     let mounted = try Mounted()
     let outcome = try Programs.probe(mounted.point, "file", "fsx", "\(seed)", "1500")
     #expect(outcome.status == 0, "\(outcome.text)")
+    // And it has all come here, what was written through mappings too.
+    let size = try mounted.files.attributes(at: "/fsx").size
+    let bytes = try mounted.files.read(try mounted.files.file(at: "/fsx"), at: 0, count: Int(size))
+    let sum = bytes.reduce(UInt32(2_166_136_261)) { ($0 ^ UInt32($1)) &* 16_777_619 }
+    #expect(outcome.text.contains("\(size) bytes, sum \(sum)\n"), "\(outcome.text)")
     try mounted.expectSound()
   }
 
