@@ -197,8 +197,26 @@ static void read_only(void) {
   CHECK(mkdir("new", 0755) == -1 && errno == EROFS);
   CHECK(stat(".", &s) == 0 && entries(".") >= 0);
 }
+// Waits until it may go on.
+static void wait_for_word(const char *said) {
+  char byte;
+  printf("%s\n", said);
+  fflush(stdout);
+  while (read(0, &byte, 1) < 0) {}
+}
 // Nothing may succeed that asks the volume: the working directory has a file "known".
 static void fenced(void) {
+  int known = open("known", O_RDWR);
+  CHECK(known >= 0);
+  wait_for_word("open");
+  // The call that learns of it.
+  int result = pwrite(known, "x", 1, 0) == 1 ? fsync(known) : -1;
+  CHECK(result == -1 && errno == EIO);
+  char byte;
+  CHECK(pwrite(known, "x", 1, 0) == -1 && errno == EIO);
+  CHECK(pread(known, &byte, 1, 100) == -1 && errno == EIO);
+  CHECK(ftruncate(known, 0) == -1 && errno == EIO);
+  CHECK(fsync(known) == -1 && errno == EIO);
   CHECK(open("new", O_RDWR | O_CREAT, 0644) == -1 && errno == EIO);
   CHECK(mkdir("new", 0755) == -1 && errno == EIO);
   CHECK(open("known", O_RDWR) == -1 && errno == EIO);
@@ -218,10 +236,7 @@ static void sync_once(void) {
 }
 static void hold(void) {
   int file = make("held", "x");
-  printf("open\n");
-  fflush(stdout);
-  char byte;
-  while (read(0, &byte, 1) < 0) {}
+  wait_for_word("open");
   printf("write: %s\n", pwrite(file, "y", 1, 0) == 1 ? "ok" : strerrorname_np(errno));
 }
 static void mark(void) { CHECK(close(make("mark", "x")) == 0); }

@@ -34,7 +34,8 @@ void probe_fail(const char *what, const char *file, int line) {
 static uint64_t number(const char *text) { return strtoull(text, NULL, 10); }
 
 int main(int argc, char **argv) {
-  if (argc < 3 || chdir(argv[1]) != 0) {
+  if (argc >= 3) CHECK(chdir(argv[1]) == 0);
+  if (argc < 3) {
     fprintf(stderr, "probe DIRECTORY sequence|tree|file|crowd|many|check|bench ...\n");
     return 2;
   }
