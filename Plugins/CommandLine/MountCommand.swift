@@ -12,8 +12,6 @@ struct MountCommand: AsyncParsableCommand {
       Whatever a program does in POINT is on six copies in three zones when its fsync returns. As root, or as an ordinary
       user through fusermount3. A POINT that a killed process left behind is cleaned away first.
       """)
-  /// After Ctrl-C, files that are open are waited for so long.
-  private static let unmountMilliseconds: UInt64 = 10_000
   /// How often it looks whether somebody unmounted.
   private static let lookMilliseconds = 200
 
@@ -24,6 +22,8 @@ struct MountCommand: AsyncParsableCommand {
   @Flag(help: "Let other users in.") var allowOther = false
   @Flag(help: "Refuse every change.") var readOnly = false
   @Flag(help: "Have the kernel keep no data: every read comes to the volume, and every write whole.") var direct = false
+  @Option(help: "Milliseconds that open files are waited for at the end; then whoever has them open gets errors.")
+  var unmountTimeout: UInt64 = 10_000
   @Option(help: "Threads that serve it.") var threads = MountOptions().threads
 
   func run() async throws {
@@ -48,7 +48,7 @@ struct MountCommand: AsyncParsableCommand {
         throw error
       }
     }
-    for mount in mounts { print("mounted at \(mount.path)") }
+    for mount in mounts { print("mounted at \(mount.path) by process \(getpid())") }
     fflush(nil)
     let watcher = Task { [mounts] in
       while !Task.isCancelled, mounts[0].isMounted {
@@ -59,7 +59,7 @@ struct MountCommand: AsyncParsableCommand {
     await stop.wait()
     watcher.cancel()
     for mount in mounts.reversed() {
-      do { try mount.unmount(timeoutMilliseconds: MountCommand.unmountMilliseconds) } catch {
+      do { try mount.unmount(timeoutMilliseconds: unmountTimeout) } catch {
         FileHandle.standardError.write(Data("\(error)\n".utf8))
         mount.abort()
       }

@@ -60,7 +60,7 @@ final class FUSEMount: MountedFileSystem {
   /// Mounts and begins to serve; returns when the kernel has been told how.
   func start() throws(MountError) {
     let isReadOnly = options.isReadOnly || files.isReadOnly
-    try session.open(self, at: point, options, isReadOnly: isReadOnly)
+    try session.begin(self, at: point, options, isReadOnly: isReadOnly)
     state.withLock { state in
       state.minor = point.entry?.minor ?? 0
       state.isMounted = true
@@ -109,13 +109,17 @@ final class FUSEMount: MountedFileSystem {
   ///
   /// A change that a thread has begun may still happen afterwards; close the volume where it must not.
   func abort() {
-    let minor = state.withLock { state -> Int? in
+    let found = state.withLock { state -> (minor: Int, running: Int)? in
       guard state.isMounted else { return nil }
       state.isMounted = false
-      return state.minor
+      return (state.minor, state.running)
     }
     // Threads that wait for the volume end when it answers; nobody waits for them.
-    if let minor { point.abort(minor: minor) }
+    guard let found, !point.abort(minor: found.minor) else { return }
+    // The connection ends with the last that has the device open, and a thread that waits for a request has it open.
+    session.letGoOfDevice()
+    point.wake(found.running + 1)
+    _ = point.detach()
   }
 
   // MARK: Threads
@@ -144,7 +148,7 @@ final class FUSEMount: MountedFileSystem {
   }
   /// What the last thread does.
   private func end() {
-    session.close()
+    session.end()
     // The kernel does not close what is open when a connection ends.
     for file in handles.withLock({ $0.removeAll() }) { try? files.close(file) }
     watch.raise()

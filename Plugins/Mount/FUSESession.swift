@@ -12,11 +12,14 @@ import Synchronization
 final class FUSESession: Sendable {
   /// The address of libfuse's structure; written before any thread serves, and cleared after the last has ended.
   private let address = Atomic<UInt>(0)
+  private let hasLetGo = Atomic<Bool>(false)
+  /// Held by whoever ends it, so that it is not ended twice at once.
+  private let ending = Mutex<Void>(())
   /// The session's reference to the mount.
   private let owner = Atomic<UInt>(0)
 
   /// Mounts at a point.
-  func open(
+  func begin(
     _ mount: FUSEMount, at point: MountPoint, _ options: MountOptions, isReadOnly: Bool
   ) throws(MountError) {
     // What libfuse says about a failure goes to one place for the whole process: one mount after the other.
@@ -86,12 +89,29 @@ final class FUSESession: Sendable {
     fuse_session_exit(session)
     free(buffer.mem)
   }
+  /// Has the threads find nothing any more where they look for requests, and answers go nowhere.
+  func letGoOfDevice() {
+    ending.withLock { _ in
+      guard let session = OpaquePointer(bitPattern: address.load(ordering: .acquiring)) else { return }
+      let nothing = open("/dev/null", O_RDWR | O_CLOEXEC)
+      guard nothing >= 0 else { return }
+      let device = fuse_session_fd(session)
+      dup2(nothing, device)
+      hasLetGo.store(true, ordering: .relaxed)
+      _ = fcntl(device, F_SETFD, FD_CLOEXEC)
+      close(nothing)
+    }
+  }
   /// Gives the connection back; no thread serves any more.
-  func close() {
-    guard let session = OpaquePointer(bitPattern: address.exchange(0, ordering: .acquiringAndReleasing)) else { return }
-    // Sees that the kernel has ended the connection, and then unmounts nothing.
-    fuse_session_unmount(session)
-    fuse_session_destroy(session)
+  func end() {
+    ending.withLock { _ in
+      let bits = address.exchange(0, ordering: .acquiringAndReleasing)
+      guard let session = OpaquePointer(bitPattern: bits) else { return }
+      // Sees by the device that the kernel has ended the connection, and then unmounts nothing. Without the device it would
+      // unmount whatever has been mounted there since.
+      if !hasLetGo.load(ordering: .relaxed) { fuse_session_unmount(session) }
+      fuse_session_destroy(session)
+    }
     releaseOwner()
   }
   private func releaseOwner() {

@@ -147,15 +147,26 @@ struct MountPoint: Sendable {
   /// Ends the kernel's connection, so that all calls under way and later ones fail, and detaches the mount.
   ///
   /// - Parameter minor: the minor number of the mount's device.
-  func abort(minor: Int) {
-    // Root: one call does both. The file of fusectl belongs to the user who mounted.
-    if umount2(path, Int32(MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW)) == 0 { return }
+  /// - Returns: false where this user cannot, and nothing was done.
+  func abort(minor: Int) -> Bool {
+    // Root: one call does both. The file of fusectl belongs to the user who mounted; not every container has it.
+    if umount2(path, Int32(MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW)) == 0 { return true }
     let descriptor = open("/sys/fs/fuse/connections/\(minor)/abort", O_WRONLY | O_CLOEXEC)
-    if descriptor >= 0 {
-      _ = write(descriptor, "1", 1)
-      close(descriptor)
-    }
+    guard descriptor >= 0 else { return false }
+    defer { close(descriptor) }
+    guard write(descriptor, "1", 1) == 1 else { return false }
     _ = detach()
+    return true
+  }
+  /// Sends as many requests as there are threads that wait for one, and returns when all have failed.
+  func wake(_ count: Int) {
+    let workers = (0..<count).map { _ in
+      WorkerThread { [path] in
+        var numbers = borealis_statvfs()
+        _ = statvfs(path, &numbers)
+      }
+    }
+    for worker in workers { worker.join() }
   }
   /// Runs `fusermount3`; its exit code, or -1.
   private func runHelper(_ arguments: [String]) -> Int32 {

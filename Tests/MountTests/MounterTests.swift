@@ -60,29 +60,45 @@ struct MounterTests {
     #expect(mounted.mount.statistics.failures == 0)
   }
 
-  /// An ordinary user mounts through fusermount3, and unmounts.
-  @Test func anOrdinaryUser() throws {
+  /// An ordinary user mounts through fusermount3, and unmounts; or ends it while a file is open.
+  @Test(arguments: [true, false]) func anOrdinaryUser(unmounts: Bool) throws {
     try Mounted.requireDevice()
     var numbers = stat()
     try #require(
       stat("/dev/fuse", &numbers) == 0 && numbers.st_mode & 0o666 == 0o666,
       "ordinary users may not open /dev/fuse: `chmod 666 /dev/fuse` (`make setup` does it)")
     let directory = try TemporaryDirectory()
-    let tool = try Programs.path(Programs.tool)
     // Where the tests are built may be closed to others.
-    let copies = try directory.make("programs")
+    let programs = try directory.make("programs")
     for name in [Programs.tool, Programs.probe] {
-      try FileManager.default.copyItem(atPath: try Programs.path(name), toPath: copies + "/" + name)
+      try FileManager.default.copyItem(atPath: try Programs.path(name), toPath: programs + "/" + name)
     }
+    let (tool, probe) = (programs + "/" + Programs.tool, programs + "/" + Programs.probe)
     let point = try directory.make("point")
     let user = getuid() == 0 ? ["runuser", "-u", "nobody", "--"] : []
     if getuid() == 0 { #expect(try Programs.run(["chown", "-R", "nobody", directory.path]).status == 0) }
-    #expect(try Programs.run(user + [copies + "/" + Programs.tool, "format", directory.path + "/volume"]).status == 0)
-    let server = try Started(user + [copies + "/" + Programs.tool, "mount", directory.path + "/volume", point])
-    try #require(server.line(with: "mounted at") != nil, "\(tool)")
-    let outcome = try Programs.run(user + [copies + "/" + Programs.probe, point, "check", "unlinked"])
+    #expect(try Programs.run(user + [tool, "format", directory.path + "/volume"]).status == 0)
+    let server = try Started(user + [tool, "mount", directory.path + "/volume", point, "--unmount-timeout", "300"])
+    let line = try #require(server.line(with: "mounted at"))
+    let outcome = try Programs.run(user + [probe, point, "check", "unlinked"])
     #expect(outcome.text.contains("unlinked: done"), "\(outcome.text)")
-    #expect(try Programs.run(user + ["fusermount3", "-u", point]).status == 0)
+    if unmounts {
+      #expect(try Programs.run(user + ["fusermount3", "-u", point]).status == 0)
+    } else {
+      let holder = try Started(user + [probe, point, "check", "hold"])
+      #expect(holder.line(with: "open") != nil)
+      // The server itself: runuser passes no signal on to whom it runs.
+      kill(try #require(line.split(separator: " ").last.flatMap { Int32($0) }), SIGTERM)
+      #expect(server.line(with: "busy") != nil)
+      // The directory is free while the file is still open.
+      let text = server.readAll()
+      #expect(text.contains("everything is durable"), "\(text)")
+      #expect(try FileManager.default.contentsOfDirectory(atPath: point) == [])
+      holder.input.fileHandleForWriting.write(Data("x".utf8))
+      let failed = holder.readAll()
+      #expect(failed.contains("write: ENOTCONN") || failed.contains("write: ECONNABORTED"), "\(failed)")
+      return
+    }
     #expect(server.readAll().contains("everything is durable"))
     #expect(server.wait() == 0)
   }

@@ -32,7 +32,7 @@ struct PosixTests {
         return
       }
       try mounted.unmount()
-      #expect(try mounted.files.statistics.inodesInMemory < 200)
+      #expect(mounted.files.statistics.inodesInMemory < 200)
       try mounted.expectSound()
       try mounted.mountAgain()
       #expect(try Programs.probe(mounted.point, "tree").text == Programs.probe(local, "tree").text)
