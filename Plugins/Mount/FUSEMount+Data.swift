@@ -51,7 +51,12 @@ extension FUSEMount {
   }
   /// Closes a file; nobody is there any more to hear of an error.
   func release(_ number: UInt64) {
-    if let file = handles.withLock({ $0.remove(number) }) { try? files.close(file) }
+    guard let file = handles.withLock({ $0.remove(number) }) else { return }
+    // It may go with this close, while somebody has it with O_PATH still.
+    if removed.attributes(file.inode) != nil, let last = try? files.attributes(of: file) {
+      _ = removed.change(file.inode) { $0 = last }
+    }
+    try? files.close(file)
   }
 
   func read(
