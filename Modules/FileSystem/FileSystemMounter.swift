@@ -71,6 +71,7 @@ public protocol MountedFileSystem: AnyObject, Sendable {
   var statistics: MountStatistics { get }
   /// Unmounts: waits for calls under way, then ends the threads. The file system stays mounted in the process.
   ///
+  /// Nothing happens where it has ended. Blocks: not for Swift's threads.
   /// - Throws: `.busy` where files in it are still open after the time; it stays mounted then.
   func unmount(timeoutMilliseconds: UInt64) throws(MountError)
   /// Ends it as the death of the process would: calls under way and later ones fail with `ENOTCONN` or `ECONNABORTED`, and the

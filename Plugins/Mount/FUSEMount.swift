@@ -28,6 +28,7 @@ final class FUSEMount: MountedFileSystem {
     /// Of these, how many wait for the volume.
     var waiting = 0
     var isMounted = false
+    var isAborted = false
     var isEnded = false
     var minor = 0
   }
@@ -92,10 +93,10 @@ final class FUSEMount: MountedFileSystem {
   func unmount(timeoutMilliseconds: UInt64) throws(MountError) {
     let deadline = SystemClock.now.advanced(byMilliseconds: timeoutMilliseconds)
     while isMounted {
-      let code = point.unmount()
-      // EINVAL: not mounted any more, by somebody else's doing.
-      if code == 0 || code == EINVAL || code == ENOENT { break }
-      guard code == EBUSY || code == EAGAIN else {
+      // Where somebody else has detached it, it ends when the last file is closed.
+      let code = isAtItsPath ? point.unmount() : EBUSY
+      if code == 0 { break }
+      guard code == EBUSY || code == EAGAIN || code == EINVAL else {
         throw MountError(.system, path, String(cString: strerror(code)))
       }
       guard SystemClock.now < deadline else {
@@ -103,8 +104,11 @@ final class FUSEMount: MountedFileSystem {
       }
       usleep(UInt32(FUSEMount.retryMilliseconds) * 1000)
     }
-    joinThreads()
+    if !state.withLock({ $0.isAborted }) { joinThreads() }
   }
+  /// Whether this is what is mounted there.
+  private var isAtItsPath: Bool { point.entry?.minor == state.withLock { $0.minor } }
+
   /// Ends it at once: calls under way and later ones fail with `ENOTCONN` or `ECONNABORTED`.
   ///
   /// A change that a thread has begun may still happen afterwards; close the volume where it must not.
@@ -112,12 +116,16 @@ final class FUSEMount: MountedFileSystem {
     let found = state.withLock { state -> (minor: Int, running: Int)? in
       guard state.isMounted else { return nil }
       state.isMounted = false
+      // Threads that wait for the volume end when it answers; nobody waits for them.
+      state.isAborted = true
       return (state.minor, state.running)
     }
-    // Threads that wait for the volume end when it answers; nobody waits for them.
-    guard let found, !point.abort(minor: found.minor) else { return }
+    guard let found else { return }
+    let isAtItsPath = isAtItsPath
+    if point.abort(minor: found.minor, isThere: isAtItsPath) { return }
     // The connection ends with the last that has the device open, and a thread that waits for a request has it open.
     session.letGoOfDevice()
+    guard isAtItsPath else { return }
     point.wake(found.running + 1)
     _ = point.detach()
   }

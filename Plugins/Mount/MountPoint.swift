@@ -146,16 +146,18 @@ struct MountPoint: Sendable {
   }
   /// Ends the kernel's connection, so that all calls under way and later ones fail, and detaches the mount.
   ///
-  /// - Parameter minor: the minor number of the mount's device.
+  /// - Parameters:
+  ///   - minor: the minor number of the mount's device.
+  ///   - isThere: whether it is mounted at this path still.
   /// - Returns: false where this user cannot, and nothing was done.
-  func abort(minor: Int) -> Bool {
+  func abort(minor: Int, isThere: Bool) -> Bool {
     // Root: one call does both. The file of fusectl belongs to the user who mounted; not every container has it.
-    if umount2(path, Int32(MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW)) == 0 { return true }
+    if isThere, umount2(path, Int32(MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW)) == 0 { return true }
     let descriptor = open("/sys/fs/fuse/connections/\(minor)/abort", O_WRONLY | O_CLOEXEC)
     guard descriptor >= 0 else { return false }
     defer { close(descriptor) }
     guard write(descriptor, "1", 1) == 1 else { return false }
-    _ = detach()
+    if isThere { _ = detach() }
     return true
   }
   /// Sends as many requests as there are threads that wait for one, and returns when all have failed.

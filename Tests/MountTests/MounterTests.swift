@@ -46,6 +46,23 @@ struct MounterTests {
     try mounted.mountAgain()
     #expect(try mounted.files.lookup("mark", in: .root).size == 1)
   }
+  /// Detached by somebody, with a file open, and another mount in its place: that one is left alone.
+  @Test func whatTookItsPlaceIsLeftAlone() throws {
+    let mounted = try Mounted()
+    let holder = try Started([try Programs.path(Programs.probe), mounted.point, "check", "hold"])
+    #expect(holder.line(with: "open") != nil)
+    #expect(try Programs.run(["umount", "-l", mounted.point]).status == 0)
+    let other = try FUSEMounter().mount(try memory(), at: mounted.point, options: MountOptions())
+    #expect(failure { try mounted.mount.unmount(timeoutMilliseconds: 100) }?.code == .busy)
+    holder.input.fileHandleForWriting.write(Data("x".utf8))
+    #expect(holder.readAll().contains("write: ok"))
+    try mounted.unmount()
+    #expect(!mounted.mount.isMounted)
+    mounted.mount.abort()
+    #expect(other.isMounted)
+    try mounted.check("mark")
+    try other.unmount(timeoutMilliseconds: 5000)
+  }
   @Test func readOnly() throws {
     let mounted = try Mounted { $0.isReadOnly = true }
     try mounted.check("read-only")
