@@ -1,4 +1,4 @@
-# Everything here needs a Swift toolchain (6.1 or later) and SQLite with its header (`make setup`).
+# Everything here needs a Swift toolchain (6.1 or later), and SQLite and libfuse3 with their headers (`make setup`).
 SWIFT ?= swift
 SOURCES := $(wildcard Modules Plugins Tests Examples) Package.swift
 # Release builds: the simulator and the crash harness do real work. The tests have a build of their own, with the plugins
@@ -13,11 +13,17 @@ EXAMPLES := $(sort $(notdir $(wildcard Examples/*)))
 
 .PHONY: setup tool test sim examples lint format demo bench planted-bugs clean
 
-# Installs SQLite's header where it is missing.
+# Installs what is missing of the headers of SQLite and libfuse3, and fusermount3, which mounts for ordinary users. udev lets
+# everybody open /dev/fuse; where there is no udev, as in a container, this does.
+PACKAGES := libsqlite3-dev libfuse3-dev fuse3
 setup:
-	@if [ -f /usr/include/sqlite3.h ] || pkg-config --exists sqlite3 2>/dev/null || [ "$$(uname)" = Darwin ]; then exit 0; \
-	elif [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -y -q libsqlite3-dev; \
-	else echo "SQLite's header is missing: run 'sudo apt-get install libsqlite3-dev', then make again" >&2; exit 1; fi
+	@if [ "$$(uname)" = Darwin ]; then exit 0; \
+	elif { [ -f /usr/include/sqlite3.h ] || pkg-config --exists sqlite3 2>/dev/null; } \
+	  && { [ -f /usr/include/fuse3/fuse_lowlevel.h ] || pkg-config --exists fuse3 2>/dev/null; } \
+	  && command -v fusermount3 > /dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -y -q $(PACKAGES); \
+	else echo "something is missing: run 'sudo apt-get install $(PACKAGES)', then make again" >&2; exit 1; fi
+	@if [ "$$(id -u)" = 0 ] && [ -c /dev/fuse ]; then chmod 666 /dev/fuse; fi
 
 # Builds everything, runs every test, then the simulator over $(SEEDS) seeds, and over $(SQL_SEEDS) as a database, then the
 # examples.
