@@ -11,6 +11,7 @@ let package = Package(
     .library(name: "BorealisConformance", targets: ["BorealisConformance"]),
     .library(name: "BorealisGRDB", targets: ["BorealisGRDB"]),
     .library(name: "BorealisObservability", targets: ["BorealisObservability"]),
+    .library(name: "BorealisPostgreSQL", targets: ["BorealisPostgreSQL"]),
     .executable(name: "borealis", targets: ["BorealisCommandLine"]),
   ],
   traits: [
@@ -120,6 +121,15 @@ let package = Package(
         .product(name: "Logging", package: "swift-log", condition: .when(traits: ["Observability"])),
         .product(name: "CoreMetrics", package: "swift-metrics", condition: .when(traits: ["Observability"])),
       ], path: "Plugins/Observability"),
+    .systemLibrary(
+      name: "CBorealisPQ", path: "Plugins/CPQ", pkgConfig: "libpq",
+      providers: [.apt(["libpq-dev"]), .brew(["libpq"])]),
+    .target(
+      name: "BorealisPostgreSQL",
+      dependencies: [
+        "BorealisCore", "BorealisVolume", "BorealisRuntime", "BorealisFileSystem", "BorealisClusterModel",
+        "BorealisComputeEngine", "CBorealisPQ", "CBorealisSystem",
+      ], path: "Plugins/PostgreSQL"),
     .target(name: "BorealisDemo", dependencies: ["Borealis", "BorealisRuntime"], path: "Plugins/Demo"),
     .target(name: "CBorealisBench", path: "Plugins/CommandLineSupport"),
     .executableTarget(
@@ -199,6 +209,12 @@ let package = Package(
         .product(name: "CoreMetrics", package: "swift-metrics", condition: .when(traits: ["Observability"])),
         .product(name: "MetricsTestKit", package: "swift-metrics", condition: .when(traits: ["Observability"])),
       ], path: "Tests/ObservabilityTests"),
+    .testTarget(
+      name: "PostgreSQLTests",
+      dependencies: [
+        "Borealis", "BorealisPostgreSQL", "BorealisComputeEngine", "BorealisClusterModel", "BorealisRuntime",
+        "BorealisFileSystem", "BorealisConformance", "BorealisCore",
+      ], path: "Tests/PostgreSQLTests"),
     .testTarget(
       name: "SimulationTests",
       dependencies: [
