@@ -1,4 +1,5 @@
-# Everything here needs a Swift toolchain (6.1 or later) and SQLite with its header (`make setup`).
+# Everything here needs a Swift toolchain (6.1 or later), SQLite with its header, and PostgreSQL for its plugin and its
+# tests (`make setup`).
 SWIFT ?= swift
 SOURCES := $(wildcard Modules Plugins Tests Examples) Package.swift
 # Release builds: the simulator and the crash harness do real work. The tests have a build of their own, with the plugins
@@ -13,11 +14,20 @@ EXAMPLES := $(sort $(notdir $(wildcard Examples/*)))
 
 .PHONY: setup tool test sim examples lint format demo bench planted-bugs clean
 
-# Installs SQLite's header where it is missing.
+# Installs what is missing: SQLite's header, PostgreSQL's server and client library, OpenSSL. Debian would make and start a
+# cluster of its own together with the server, which nobody here needs.
 setup:
-	@if [ -f /usr/include/sqlite3.h ] || pkg-config --exists sqlite3 2>/dev/null || [ "$$(uname)" = Darwin ]; then exit 0; \
-	elif [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -y -q libsqlite3-dev; \
-	else echo "SQLite's header is missing: run 'sudo apt-get install libsqlite3-dev', then make again" >&2; exit 1; fi
+	@set -e; missing=""; \
+	[ -f /usr/include/sqlite3.h ] || pkg-config --exists sqlite3 2>/dev/null || missing="$$missing libsqlite3-dev"; \
+	pkg-config --exists libpq 2>/dev/null || missing="$$missing libpq-dev"; \
+	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || missing="$$missing postgresql"; \
+	command -v openssl >/dev/null || missing="$$missing openssl"; \
+	if [ -z "$$missing" ] || [ "$$(uname)" = Darwin ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ]; then echo "run 'sudo apt-get install$$missing', then make again" >&2; exit 1; fi; \
+	apt-get update -q; \
+	case "$$missing" in *" postgresql"*) apt-get install -y -q postgresql-common; \
+	  mkdir -p /etc/postgresql-common; echo "create_main_cluster = false" >> /etc/postgresql-common/createcluster.conf;; esac; \
+	apt-get install -y -q $$missing
 
 # Builds everything, runs every test, then the simulator over $(SEEDS) seeds, and over $(SQL_SEEDS) as a database, then the
 # examples.

@@ -119,7 +119,8 @@ final class PQSession: SQLSession {
     let code: SQLError.Code =
       if text.contains("too many clients") || text.contains("remaining connection slots") {
         .tooManyConnections
-      } else if text.contains("authentication failed") || text.contains("does not exist") || text.contains("pg_hba.conf")
+      } else if text.contains("authentication failed") || text.contains("does not exist")
+        || text.contains("pg_hba.conf")
         || text.contains("certificate")
       {
         .engine
@@ -220,7 +221,8 @@ final class PQSession: SQLSession {
       case PGRES_COPY_IN:
         PQputCopyEnd(connection, "COPY FROM STDIN is not possible here; use psql")
       case PGRES_COPY_OUT:
-        failure = failure ?? SQLError(.statement, "COPY TO STDOUT is not possible here; use psql", sql: sql, instance: instance)
+        failure =
+          failure ?? SQLError(.statement, "COPY TO STDOUT is not possible here; use psql", sql: sql, instance: instance)
         drainCopy()
       case PGRES_COPY_BOTH:
         // A replication command: nothing but the end of the connection ends it.

@@ -60,7 +60,7 @@ package final class PostgreSQLServer: Sendable {
     try files.write(parameters)
     let log = LastLines(Self.linesKept)
     self.log = log
-    let (onLog, leftovers) = (configuration.onLog, files.leftovers)
+    let (onLog, files) = (configuration.onLog, files)
     process = try ChildProcess(
       Program(
         path: installation.program("postgres"), arguments: files.arguments(parameters), user: owner,
@@ -70,8 +70,9 @@ package final class PostgreSQLServer: Sendable {
         onLog(line)
       },
       onEnd: { _, _ in
-        if let text = SystemFiles.text(of: leftovers) { SharedLeftovers(text)?.remove() }
-        unlink(leftovers)
+        if let text = SystemFiles.text(of: files.leftovers) { SharedLeftovers(text)?.remove() }
+        unlink(files.leftovers)
+        files.removeElsewhere()
       })
     try waitForConnections(SystemClock.now.advanced(byMilliseconds: startMilliseconds), startMilliseconds)
   }

@@ -2,6 +2,14 @@ import BorealisClusterModel
 import BorealisComputeEngine
 import BorealisCore
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
 /// The files that a server reads when it starts, all outside of its data directory: that is the cluster's, these are the
 /// instance's.
 struct ServerFiles: Sendable {
@@ -10,6 +18,7 @@ struct ServerFiles: Sendable {
 
   let directory: String
   let socketDirectory: String
+  private let isElsewhere: Bool
   private let configuration: ServerConfiguration
   private let owner: ServiceUser?
 
@@ -23,19 +32,28 @@ struct ServerFiles: Sendable {
     self.configuration = configuration
     self.owner = owner
     directory = configuration.runDirectory + "/server"
-    socketDirectory = configuration.runDirectory + "/socket"
-    let socket = "\(socketDirectory)/.s.PGSQL.\(configuration.address.port).lock"
-    guard socket.utf8.count <= Self.socketPathMax else {
-      throw PostgreSQLError(
-        .file, configuration.runDirectory,
-        "the path is too long for a socket, by \(socket.utf8.count - Self.socketPathMax) characters: choose a shorter one")
-    }
+    let own = configuration.runDirectory + "/socket"
+    let socket = "\(own)/.s.PGSQL.\(configuration.address.port).lock"
+    isElsewhere = socket.utf8.count > Self.socketPathMax
+    socketDirectory = isElsewhere ? try Self.shortDirectory() : own
     if let owner, let closed = SystemFiles.impassable(settings, for: owner) {
       throw PostgreSQLError(
-        .file, closed, "user \(owner.name), as whom the server runs, cannot enter it: choose another directory, or run "
+        .file, closed,
+        "user \(owner.name), as whom the server runs, cannot enter it: choose another directory, or run "
           + "'chmod o+x \(closed)'")
     }
   }
+
+  /// A directory with a path that is short enough, whatever the path of the instance's is.
+  private static func shortDirectory() throws(PostgreSQLError) -> String {
+    var template = Array("/tmp/borealis-XXXXXX".utf8CString)
+    guard mkdtemp(&template) != nil else {
+      throw PostgreSQLError(.file, "/tmp", "no directory for a socket can be made: \(SystemFiles.reason())")
+    }
+    return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+  /// Removes what is not in the instance's own directory; the server has ended.
+  func removeElsewhere() { if isElsewhere { SystemFiles.removeAll(socketDirectory) } }
 
   /// Writes all of them.
   func write(_ parameters: [ServerParameter]) throws(PostgreSQLError) {

@@ -2,14 +2,17 @@
 extension ServerParameter {
   /// Parameters that users do not set at all, and why.
   private static let ours: [String: String] = [
-    "data_directory": "the cluster mounts it", "config_file": "the cluster writes it", "hba_file": "the cluster writes it",
+    "data_directory": "the cluster mounts it", "config_file": "the cluster writes it",
+    "hba_file": "the cluster writes it",
     "ident_file": "the cluster writes it", "external_pid_file": "the cluster knows the process",
     "listen_addresses": "give the engine an address", "port": "give the engine an address",
     "unix_socket_directories": "each instance has its own", "ssl": "give the engine server names",
-    "ssl_cert_file": "the cluster makes it", "ssl_key_file": "the cluster makes it", "ssl_ca_file": "the cluster makes it",
+    "ssl_cert_file": "the cluster makes it", "ssl_key_file": "the cluster makes it",
+    "ssl_ca_file": "the cluster makes it",
     "cluster_name": "it is the instance's name", "primary_conninfo": "the cluster leads readers to their writer",
     "primary_slot_name": "readers need no slot", "restore_command": "readers begin at a read point of the volume",
-    "recovery_target": "restore the volume to a time instead", "recovery_target_time": "restore the volume to a time instead",
+    "recovery_target": "restore the volume to a time instead",
+    "recovery_target_time": "restore the volume to a time instead",
     "recovery_target_lsn": "restore the volume to a time instead",
     "recovery_target_xid": "restore the volume to a time instead",
     "recovery_target_name": "restore the volume to a time instead",

@@ -57,7 +57,8 @@ extension ServerParameter {
       all.append(
         ServerParameter(
           name: "recovery_init_sync_method", value: "syncfs",
-          reason: "after a crash the volume holds a durable prefix of what was written: there is nothing to sync file by file"
+          reason:
+            "after a crash the volume holds a durable prefix of what was written: there is nothing to sync file by file"
         ))
     }
     return all
@@ -89,17 +90,20 @@ extension ServerParameter {
     ServerParameter(name: "wal_level", value: "replica", reason: "readers replay it", place: .commandLine),
     ServerParameter(name: "hot_standby", value: "on", reason: "readers answer queries", place: .commandLine),
     ServerParameter(
-      name: "max_wal_senders", value: "32", reason: "fifteen readers, each twice while it comes back, and room for backups"),
+      name: "max_wal_senders", value: "32",
+      reason: "fifteen readers, each twice while it comes back, and room for backups"),
     ServerParameter(
       name: "max_replication_slots", value: "16",
       reason: "for logical replication; readers need none: one that fell too far behind begins at a fresh read point"),
     ServerParameter(
-      name: "wal_keep_size", value: "256MB", reason: "what a reader may miss before it has to begin at a fresh read point"),
+      name: "wal_keep_size", value: "256MB",
+      reason: "what a reader may miss before it has to begin at a fresh read point"),
     ServerParameter(
       name: "hot_standby_feedback", value: "on",
       reason: "queries of readers are not cancelled by vacuum on the writer, which keeps the rows for them instead"),
     ServerParameter(
-      name: "wal_receiver_status_interval", value: "1s", reason: "the writer's view of its readers is a second old at most"),
+      name: "wal_receiver_status_interval", value: "1s",
+      reason: "the writer's view of its readers is a second old at most"),
     ServerParameter(
       name: "wal_retrieve_retry_interval", value: "100ms", reason: "a reader finds a writer that comes back at once"),
     ServerParameter(name: "wal_receiver_timeout", value: "10s", reason: "a connection that died is noticed"),
