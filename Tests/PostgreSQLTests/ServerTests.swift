@@ -85,7 +85,7 @@ extension PostgreSQLTests {
         }
         let all = [server.pid] + ProcessTree.descendants(of: server.pid)
         #expect(all.count > 5)
-        let segments = try String(contentsOfFile: "/proc/\(server.pid)/maps", encoding: .utf8)
+        let segments = try #require(SystemFiles.text(of: "/proc/\(server.pid)/maps"))
         let shared = segments.split(separator: "\n").compactMap { line in
           line.firstRange(of: "/dev/shm/PostgreSQL.").map { String(line[$0.lowerBound...]) }
         }

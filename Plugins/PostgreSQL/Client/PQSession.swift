@@ -119,7 +119,7 @@ final class PQSession: SQLSession {
     let code: SQLError.Code =
       if text.contains("too many clients") || text.contains("remaining connection slots") {
         .tooManyConnections
-      } else if text.contains("authentication failed") || text.contains("does not exist")
+      } else if text.contains("password") || text.contains("does not exist")
         || text.contains("pg_hba.conf")
         || text.contains("certificate")
       {

@@ -83,8 +83,9 @@ public final class PostgreSQLEngineInstance: EngineInstance {
     return "host=\(address.host) port=\(address.port) user=\(engine.options.superuser) dbname=postgres \(security)"
   }
 
-  /// The writer: the volume's VDL. A reader cannot say: what it has replayed is counted in PostgreSQL's own LSNs, of which
-  /// the volume knows nothing.
+  /// Of the writer, the volume's VDL; nil for a reader.
+  ///
+  /// What a reader has replayed is counted in PostgreSQL's own LSNs, of which the volume knows nothing.
   public var position: LSN? {
     guard case .writer(let volume) = attachment()?.database.storage else { return nil }
     return volume.vdl

@@ -80,18 +80,14 @@ package final class PostgreSQLServer: Sendable {
 
   private func waitForConnections(_ deadline: Instant, _ milliseconds: UInt64) throws(PostgreSQLError) {
     let pause = ThreadSignal()
-    var isNoted = false
     while true {
       let file = SystemFiles.text(of: configuration.dataDirectory + "/postmaster.pid") ?? ""
       let status = PostmasterFile(file)
       // A file of an earlier server may still be there.
-      if let status, status.pid == pid {
-        if !isNoted, let segment = status.segment {
-          isNoted = true
-          try? SystemFiles.write(
-            SharedLeftovers(of: pid, segment: segment).text, to: files.leftovers, mode: 0o600)
-        }
-        if status.isReady { return }
+      if let status, status.pid == pid, status.isReady {
+        let leftovers = SharedLeftovers(of: pid, segment: status.segment)
+        try SystemFiles.write(leftovers.text, to: files.leftovers, mode: 0o600)
+        return
       }
       if let ending = process.ending {
         // Its last lines may still be on their way.
