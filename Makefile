@@ -1,5 +1,5 @@
-# Everything here needs a Swift toolchain (6.1 or later), SQLite with its header, and PostgreSQL for its plugin and its
-# tests (`make setup`).
+# Everything here needs a Swift toolchain (6.1 or later), SQLite and libfuse3 with their headers, and PostgreSQL for its plugin
+# and its tests (`make setup`).
 SWIFT ?= swift
 SOURCES := $(wildcard Modules Plugins Tests Examples) Package.swift
 # Release builds: the simulator and the crash harness do real work. The tests have a build of their own, with the plugins
@@ -14,20 +14,24 @@ EXAMPLES := $(sort $(notdir $(wildcard Examples/*)))
 
 .PHONY: setup tool test sim examples lint format demo bench planted-bugs clean
 
-# Installs what is missing: SQLite's header, PostgreSQL's server and client library, OpenSSL. Debian would make and start a
-# cluster of its own together with the server, which nobody here needs.
+# Installs what is missing: headers of SQLite, libfuse3 and libpq, fusermount3, which mounts for ordinary users, OpenSSL, and
+# PostgreSQL's server, together with which Debian would make and start a cluster that nobody here needs. udev lets everybody
+# open /dev/fuse; where there is no udev, as in a container, this does.
 setup:
-	@set -e; missing=""; \
+	@set -e; missing=""; if [ "$$(uname)" = Darwin ]; then exit 0; fi; \
 	[ -f /usr/include/sqlite3.h ] || pkg-config --exists sqlite3 2>/dev/null || missing="$$missing libsqlite3-dev"; \
-	pkg-config --exists libpq 2>/dev/null || missing="$$missing libpq-dev"; \
+	[ -f /usr/include/fuse3/fuse_lowlevel.h ] || pkg-config --exists fuse3 2>/dev/null || missing="$$missing libfuse3-dev"; \
+	command -v fusermount3 >/dev/null || missing="$$missing fuse3"; \
+	[ -f /usr/include/postgresql/libpq-fe.h ] || pkg-config --exists libpq 2>/dev/null || missing="$$missing libpq-dev"; \
 	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || missing="$$missing postgresql"; \
 	command -v openssl >/dev/null || missing="$$missing openssl"; \
-	if [ -z "$$missing" ] || [ "$$(uname)" = Darwin ]; then exit 0; fi; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" != 0 ]; then echo "run 'sudo apt-get install$$missing', then make again" >&2; exit 1; fi; \
 	apt-get update -q; \
 	case "$$missing" in *" postgresql"*) apt-get install -y -q postgresql-common; \
-	  mkdir -p /etc/postgresql-common; echo "create_main_cluster = false" >> /etc/postgresql-common/createcluster.conf;; esac; \
+	  echo "create_main_cluster = false" >> /etc/postgresql-common/createcluster.conf;; esac; \
 	apt-get install -y -q $$missing
+	@if [ "$$(id -u)" = 0 ] && [ -c /dev/fuse ]; then chmod 666 /dev/fuse; fi
 
 # Builds everything, runs every test, then the simulator over $(SEEDS) seeds, and over $(SQL_SEEDS) as a database, then the
 # examples.

@@ -10,6 +10,7 @@ let package = Package(
     .library(name: "BorealisSimulation", targets: ["BorealisSimulation"]),
     .library(name: "BorealisConformance", targets: ["BorealisConformance"]),
     .library(name: "BorealisGRDB", targets: ["BorealisGRDB"]),
+    .library(name: "BorealisMount", targets: ["BorealisMount"]),
     .library(name: "BorealisObservability", targets: ["BorealisObservability"]),
     .library(name: "BorealisPostgreSQL", targets: ["BorealisPostgreSQL"]),
     .executable(name: "borealis", targets: ["BorealisCommandLine"]),
@@ -102,6 +103,13 @@ let package = Package(
       dependencies: [
         "BorealisSQLite", .product(name: "GRDB", package: "GRDB.swift", condition: .when(traits: ["GRDB"])),
       ], path: "Plugins/GRDB"),
+    .systemLibrary(
+      name: "CBorealisFUSE", path: "Plugins/CFUSE", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
+    .target(
+      name: "BorealisMount",
+      dependencies: [
+        "BorealisCore", "BorealisVolume", "BorealisRuntime", "BorealisFileSystem", "CBorealisFUSE",
+      ], path: "Plugins/Mount"),
     .target(name: "BorealisSQLShell", dependencies: ["BorealisSQLite", "CBorealisSQLite"], path: "Plugins/SQLShell"),
     .target(
       name: "Borealis",
@@ -135,7 +143,8 @@ let package = Package(
     .executableTarget(
       name: "BorealisCommandLine",
       dependencies: [
-        "Borealis", "BorealisControl", "BorealisDemo", "BorealisRuntime", "BorealisSimulation", "BorealisSQLite",
+        "Borealis", "BorealisControl", "BorealisDemo", "BorealisMount", "BorealisRuntime", "BorealisSimulation",
+        "BorealisSQLite",
         "BorealisSQLShell", "CBorealisBench",
         "CBorealisSQLite",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -180,6 +189,14 @@ let package = Package(
       dependencies: ["Borealis", "BorealisFileSystem", "BorealisRuntime", "BorealisVolume", "BorealisCore"],
       path: "Tests/FileSystemTests"),
     .testTarget(
+      name: "MountTests",
+      dependencies: [
+        "Borealis", "BorealisMount", "BorealisCommandLine", "BorealisFileSystem", "BorealisRuntime", "BorealisVolume",
+        "BorealisCore",
+      ], path: "Tests/MountTests"),
+    // A program of its own, which the tests start: whoever serves a mount must not wait for it.
+    .executableTarget(name: "CBorealisMountProbe", path: "Tests/MountProbe"),
+    .testTarget(
       name: "SQLiteTests",
       dependencies: [
         "Borealis", "BorealisSQLite", "BorealisFileSystem", "BorealisRuntime", "BorealisVolume", "BorealisCore",
@@ -212,7 +229,8 @@ let package = Package(
     .testTarget(
       name: "PostgreSQLTests",
       dependencies: [
-        "Borealis", "BorealisPostgreSQL", "BorealisComputeEngine", "BorealisClusterModel", "BorealisRuntime",
+        "Borealis", "BorealisPostgreSQL", "BorealisMount", "BorealisComputeEngine", "BorealisClusterModel",
+        "BorealisRuntime",
         "BorealisFileSystem", "BorealisConformance", "BorealisCore",
       ], path: "Tests/PostgreSQLTests"),
     .testTarget(

@@ -1,3 +1,5 @@
+public import BorealisCore
+
 /// Shows a file system to other processes as a directory of this machine.
 ///
 /// An engine that is a server of its own asks its mounter for its data directory; `BorealisMount` has one on FUSE.
@@ -28,10 +30,35 @@ public struct MountOptions: Sendable {
   /// Whether pages below may change by other ways than this mount, as those of a view whose read point moves on: the
   /// kernel then keeps no data between two openings of a file.
   public var contentsMayMove = false
-  /// Threads that serve it.
+  /// Threads that serve it when none of them waits for the volume: 1...`threadsMax`.
   public var threads = 4
+  /// The most threads, up to 1024.
+  ///
+  /// More than `threads` are started while calls wait, since a sync that waits must not hold up a read.
+  public var threadsMax = 64
+  /// The kernel keeps no data of files: every read comes here, and every write whole.
+  ///
+  /// Shared mappings are refused then.
+  public var bypassesKernelCache = false
+  /// What `statfs` says; must not block.
+  ///
+  /// Nil: the limit of an overlay; else 128 TiB, all free, since a volume grows.
+  public var capacity: (@Sendable () -> MountCapacity)?
   /// The defaults.
   public init() {}
+}
+
+/// The room that `statfs` tells of.
+public struct MountCapacity: Hashable, Sendable {
+  /// Bytes of everything.
+  public var total: ByteCount
+  /// Bytes of `total` that may be written still.
+  public var free: ByteCount
+  /// Makes a capacity.
+  public init(total: ByteCount, free: ByteCount) {
+    self.total = total
+    self.free = free
+  }
 }
 
 /// A file system that other processes see.

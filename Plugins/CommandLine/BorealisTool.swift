@@ -10,7 +10,7 @@ struct BorealisTool: AsyncParsableCommand {
       DemoCommand.self, VolumeDemoCommand.self, UpCommand.self, DownCommand.self, SQLCommand.self, StatusCommand.self,
       EventsCommand.self,
       AddReaderCommand.self, RemoveInstanceCommand.self, ModifyCommand.self, FailoverCommand.self, ChaosCommand.self,
-      FormatCommand.self, FileSystemCommand.self, SimulateCommand.self, BenchCommand.self,
+      FormatCommand.self, FileSystemCommand.self, MountCommand.self, SimulateCommand.self, BenchCommand.self,
       CrashCommand.self, ChildCommand.self,
     ])
 }

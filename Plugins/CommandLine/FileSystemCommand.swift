@@ -22,6 +22,14 @@ struct FormatCommand: ParsableCommand {
   func run() throws {
     let mounted = try MountedDirectory(directory, format: true)
     defer { mounted.close() }
+    if getuid() != 0 {
+      // Whoever made it works in it.
+      var owner = AttributeChange()
+      owner.uid = getuid()
+      owner.gid = getgid()
+      try mounted.files.setAttributes(of: .root, owner)
+      try mounted.files.syncAll()
+    }
     print("\(directory): a file system with pages of \(mounted.files.pageSize) bytes, six copies in three zones")
   }
 }

@@ -40,12 +40,13 @@ package struct ConnectionTarget: Hashable, Sendable {
 
   /// What libpq is told.
   ///
-  /// Everything that the environment or files of the user could say otherwise is said; `passfile`
-  /// names what cannot be there.
+  /// Everything that the environment or files of the user could say otherwise is said; `passfile` names what
+  /// cannot be there.
   func settings(timeoutMilliseconds: UInt64) -> [(String, String)] {
     var all = [
       ("host", host), ("port", "\(port)"), ("user", user), ("dbname", database), ("application_name", application),
-      ("password", password ?? ""), ("passfile", "/dev/null/none"), ("client_encoding", "UTF8"), ("gssencmode", "disable"),
+      ("password", password ?? ""), ("passfile", "/dev/null/none"), ("client_encoding", "UTF8"),
+      ("gssencmode", "disable"),
       ("connect_timeout", "\(max(2, (timeoutMilliseconds + 999) / 1000))"), ("target_session_attrs", "any"),
       ("options", "-c datestyle=ISO -c bytea_output=hex -c extra_float_digits=1"),
       ("keepalives_idle", "10"), ("keepalives_interval", "2"), ("keepalives_count", "3"),
