@@ -132,6 +132,5 @@ int borealis_remove_shared_memory(int segment, pid_t creator) {
   struct shmid_ds state;
   if (shmctl(segment, IPC_STAT, &state) != 0) return errno;
   if (state.shm_cpid != creator) return EPERM;
-  if (state.shm_nattch != 0) return EBUSY;
   return shmctl(segment, IPC_RMID, NULL) == 0 ? 0 : errno;
 }

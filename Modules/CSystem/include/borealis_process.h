@@ -34,8 +34,8 @@ int borealis_await_end(pid_t pid);
 /// there is none.
 int borealis_reap(pid_t pid);
 
-/// Removes a System V shared memory segment that a killed process left behind, if nobody is attached to it and `creator`
-/// made it. 0, or an errno value.
+/// Removes a System V shared memory segment that a killed process left behind, if `creator` made it; who is still attached
+/// keeps it until it ends. 0, or an errno value.
 int borealis_remove_shared_memory(int segment, pid_t creator);
 
 /// A pipe whose ends are not inherited by programs. 0, or an errno value.

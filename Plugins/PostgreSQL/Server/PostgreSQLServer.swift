@@ -26,6 +26,7 @@ package final class PostgreSQLServer: Sendable {
   private let files: ServerFiles
   private let process: ChildProcess
   private let log: LastLines
+  private let leftovers: LeftoversOnEnd
 
   /// Whether the process is there.
   package var isRunning: Bool { process.ending == nil }
@@ -60,6 +61,8 @@ package final class PostgreSQLServer: Sendable {
     try files.write(parameters)
     let log = LastLines(Self.linesKept)
     self.log = log
+    let leftovers = LeftoversOnEnd()
+    self.leftovers = leftovers
     let (onLog, files) = (configuration.onLog, files)
     process = try ChildProcess(
       Program(
@@ -70,7 +73,7 @@ package final class PostgreSQLServer: Sendable {
         onLog(line)
       },
       onEnd: { _, _ in
-        if let text = SystemFiles.text(of: files.leftovers) { SharedLeftovers(text)?.remove() }
+        leftovers.remove()
         unlink(files.leftovers)
         files.removeElsewhere()
       })
@@ -85,8 +88,10 @@ package final class PostgreSQLServer: Sendable {
       let status = PostmasterFile(file)
       // A file of an earlier server may still be there.
       if let status, status.pid == pid, status.isReady {
-        let leftovers = SharedLeftovers(of: pid, segment: status.segment)
-        try SystemFiles.write(leftovers.text, to: files.leftovers, mode: 0o600)
+        let found = SharedLeftovers(of: pid, segment: status.segment)
+        leftovers.set(found)
+        // For the next start, should this process be killed as well.
+        try SystemFiles.write(found.text, to: files.leftovers, mode: 0o600)
         return
       }
       if let ending = process.ending {
@@ -143,6 +148,13 @@ package final class PostgreSQLServer: Sendable {
     let rows = try session.query("select pg_is_in_recovery()", parameters: [])
     return rows.first?.values.first == .integer(1)
   }
+}
+
+/// What the end of a server is to clean away, once it is known.
+private final class LeftoversOnEnd: Sendable {
+  private let known = Mutex<SharedLeftovers?>(nil)
+  func set(_ leftovers: SharedLeftovers) { known.withLock { $0 = leftovers } }
+  func remove() { known.withLock { $0 }?.remove() }
 }
 
 /// The last lines of a log.
