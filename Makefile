@@ -7,7 +7,7 @@ SOURCES := $(wildcard Modules Plugins Tests Examples) Package.swift
 BUILD := -c release --scratch-path .build
 TEST_BUILD := -c release -Xswiftc -enable-testing --traits GRDB,Observability --scratch-path .build-tests
 # Clusters are tasks: simulator runs, which never suspend, would keep Swift's threads from them for minutes.
-CLUSTER_TESTS := ClusterTests|ClusterSeamTests|ControlTests|ObservabilityTests
+CLUSTER_TESTS := ClusterTests|ClusterSeamTests|ControlTests|ObservabilityTests|PostgreSQLTests
 SEEDS ?= 3000
 SQL_SEEDS ?= 500
 EXAMPLES := $(sort $(notdir $(wildcard Examples/*)))

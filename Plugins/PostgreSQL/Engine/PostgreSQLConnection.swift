@@ -32,7 +32,7 @@ final class PostgreSQLConnection: SQLConnection {
   func open() async throws(SQLError) {
     do throws(SQLError) { _ = try await current() } catch {
       close()
-      throw error
+      throw told(error, owner.isTerminated)
     }
   }
   func close() {

@@ -127,7 +127,12 @@ package final class PostgreSQLServer: Sendable {
     return false
   }
   /// Ends it and all its processes at once, as a loss of power would; does not wait for their end.
-  package func terminate() { _ = process.whileThere { ProcessTree.kill($0) } }
+  package func terminate() {
+    _ = process.whileThere { pid in
+      leftovers.setUnlessKnown(SharedLeftovers(of: pid, segment: nil))
+      ProcessTree.kill(pid)
+    }
+  }
   /// Blocks until the process is gone, or the time is over; whether it is.
   @discardableResult
   package func waitForEnd(milliseconds: UInt64) -> Bool { process.waitForEnd(milliseconds: milliseconds) != nil }
@@ -154,6 +159,10 @@ package final class PostgreSQLServer: Sendable {
 private final class LeftoversOnEnd: Sendable {
   private let known = Mutex<SharedLeftovers?>(nil)
   func set(_ leftovers: SharedLeftovers) { known.withLock { $0 = leftovers } }
+  /// Of a server that is killed before it was ready.
+  func setUnlessKnown(_ leftovers: @autoclosure () -> SharedLeftovers) {
+    known.withLock { if $0 == nil { $0 = leftovers() } }
+  }
   func remove() { known.withLock { $0 }?.remove() }
 }
 

@@ -70,12 +70,15 @@ struct SharedLeftovers: Hashable, Sendable {
   init(of postmaster: pid_t, segment: Int32?) {
     creator = postmaster
     self.segment = segment
-    let maps = SystemFiles.text(of: "/proc/\(postmaster)/maps", bytesMax: 8 << 20) ?? ""
-    let found = maps.split(separator: "\n").compactMap { line -> String? in
-      guard let start = line.firstRange(of: Self.folder + "PostgreSQL.") else { return nil }
-      return line[start.lowerBound...].dropFirst(Self.folder.count).split(separator: " ").first.map(String.init)
-    }
-    names = Set(found).sorted()
+    names = Self.names(mappedBy: postmaster).sorted()
+  }
+  private static func names(mappedBy pid: pid_t) -> Set<String> {
+    let maps = SystemFiles.text(of: "/proc/\(pid)/maps", bytesMax: 8 << 20) ?? ""
+    return Set(
+      maps.split(separator: "\n").compactMap { line -> String? in
+        guard let start = line.firstRange(of: folder + "PostgreSQL.") else { return nil }
+        return line[start.lowerBound...].dropFirst(folder.count).split(separator: " ").first.map(String.init)
+      })
   }
   /// Reads `text`; nil where it is none of ours.
   init?(_ text: String) {
@@ -91,6 +94,29 @@ struct SharedLeftovers: Hashable, Sendable {
   /// Removes them; the server has ended.
   func remove() {
     if let segment { _ = borealis_remove_shared_memory(segment, creator) }
-    for name in names { unlink(Self.folder + name) }
+    for name in names {
+      for other in Self.names(listedIn: name) { unlink(Self.folder + other) }
+      unlink(Self.folder + name)
+    }
+  }
+
+  /// What PostgreSQL's list of its segments, one that the postmaster always has, tells of: others may be mapped by nobody.
+  ///
+  /// Source: `dsm_control_header` and `dsm_control_item` in PostgreSQL's `dsm.c`: magic, items in use, items, then for each
+  /// item its handle first; an item has 40 bytes, 24 before version 14. A number that is no handle is no name of a file.
+  private static func names(listedIn name: String) -> Set<String> {
+    let (magic, header, itemSizes) = (UInt32(0x9a50_3d32), 16, [40, 24])
+    let bytes = SystemFiles.bytes(of: folder + name)
+    func number(_ at: Int) -> UInt32 {
+      guard at + 4 <= bytes.count else { return 0 }
+      return bytes[at..<at + 4].reversed().reduce(0) { $0 << 8 | UInt32($1) }
+    }
+    guard number(0) == magic else { return [] }
+    let count = Int(min(number(4), number(8)))
+    return itemSizes.reduce(into: []) { names, size in
+      for i in 0..<count where header + i * size + 4 <= bytes.count {
+        names.insert("PostgreSQL.\(number(header + i * size))")
+      }
+    }
   }
 }

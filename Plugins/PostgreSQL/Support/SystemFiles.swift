@@ -21,6 +21,11 @@ enum SystemFiles {
 
   /// The whole of a small file; nil where there is none that can be read.
   static func text(of path: String, bytesMax: Int = 1 << 20) -> String? {
+    contents(of: path, bytesMax).map { String(decoding: $0, as: UTF8.self) }
+  }
+  /// The bytes of a small file; none where there is none that can be read.
+  static func bytes(of path: String, bytesMax: Int = 1 << 20) -> [UInt8] { contents(of: path, bytesMax) ?? [] }
+  private static func contents(of path: String, _ bytesMax: Int) -> [UInt8]? {
     let file = open(path, O_RDONLY | O_CLOEXEC)
     guard file >= 0 else { return nil }
     defer { close(file) }
@@ -32,7 +37,7 @@ enum SystemFiles {
       guard count > 0 else { break }
       bytes += buffer[..<count]
     }
-    return String(decoding: bytes, as: UTF8.self)
+    return bytes
   }
 
   /// Names in a directory, sorted; none where it is not there.
