@@ -116,6 +116,40 @@ extension PostgreSQLTests {
       }
     }
 
+    @Test func aReaderIsAddedWithoutACopyAndFollowsClosely() async throws {
+      try await Self.withDirectory { directory in
+        let (cluster, _) = try await Self.start(directory, readers: 0)
+        try await cluster.writer.execute(
+          "CREATE TABLE t AS SELECT i AS id, repeat('x', 500) AS v FROM generate_series(1, 100000) i")
+        try await cluster.writer.execute("CREATE INDEX ON t (id)")
+        let began = Date()
+        try await cluster.addReader()
+        let took = Date().timeIntervalSince(began)
+        let size = try await cluster.writer.rows("SELECT pg_database_size('postgres')")[0][0]
+        var copied: UInt64 = 0
+        for event in cluster.recentEvents {
+          if case .instanceAdded(_, let bytes) = event.kind { copied = bytes }
+        }
+        print("a reader of \(size) bytes was added in \(took) s; \(copied) bytes were read")
+        #expect(took < 10)
+        guard case .integer(let bytes) = size else { throw SQLError(.mismatch, "\(size)") }
+        #expect(copied < UInt64(bytes) / 4)
+        var lags: [Double] = []
+        for id in 100_001...100_050 {
+          try await cluster.writer.execute("INSERT INTO t VALUES ($1)", id)
+          let written = Date()
+          while try await cluster.reader.rows("SELECT 1 FROM t WHERE id = $1 AND id > 100000 LIMIT 1", id).isEmpty,
+            Date().timeIntervalSince(written) < 10
+          {}
+          lags.append(Date().timeIntervalSince(written))
+        }
+        lags.sort()
+        print("a row was seen on the reader after \(lags[25]) s (median), \(lags[47]) s (p95)")
+        #expect(lags[47] < 5)
+        await cluster.stop()
+      }
+    }
+
     @Test func psqlAndPgbenchRunOnAnInstance() async throws {
       try await Self.withDirectory { directory in
         let engine = try PostgreSQLEngine(at: directory, mounter: FUSEMounter())

@@ -37,6 +37,7 @@ final class ServedDatabase: Sendable {
   ///
   /// Where it throws, nothing runs and nothing is mounted; the storage is the caller's to close.
   init(_ order: ServerOrder, _ storage: EngineStorage) throws(EngineError) {
+    order.prepareWriter(storage)
     let view: View
     do throws(FileSystemError) { view = try View(storage) { order.engine.options.overlayLimit } } catch {
       throw order.error(error, storage)

@@ -13,6 +13,42 @@ struct ServerOrder: Sendable {
   let capacity: InstanceCapacity
   let onLog: @Sendable (String) -> Void
 
+  /// How long a reader waits for a checkpoint before it starts from the last one, in milliseconds.
+  private static let checkpointMilliseconds: UInt64 = 3000
+  /// How far behind its writer a reader of the volume may be, in milliseconds.
+  private static let lagMilliseconds: UInt64 = 20
+
+  /// Has the writer write a checkpoint, so that a reader whose view is taken now has next to nothing to replay, and reads
+  /// next to nothing.
+  ///
+  /// Only time is lost where it fails, or is not in the view yet: the reader then starts from the one before.
+  func prepareWriter(_ storage: EngineStorage) {
+    guard case .reader(_, .some(let writer)) = storage,
+      let password = try? engine.directories.password(of: cluster).text
+    else { return }
+    let target = ConnectionTarget(
+      host: writer.host, port: writer.port, user: engine.options.superuser, password: password,
+      security: security, application: "borealis checkpoint")
+    let cutter = PQSession.Cutter()
+    let isDone = ThreadSignal()
+    let (name, limit) = (instance.name, Self.checkpointMilliseconds)
+    let work = WorkerThread {
+      if let session = try? PQSession(target, instance: name, cutter: cutter, timeoutMilliseconds: limit) {
+        _ = try? session.execute("CHECKPOINT", parameters: [])
+      }
+      isDone.raise()
+    }
+    if !isDone.wait(milliseconds: limit) { cutter.cut() }
+    work.join()
+    ThreadSignal().wait(milliseconds: Self.lagMilliseconds)
+  }
+  private var security: ConnectionTarget.Security {
+    switch engine.options.encryption {
+    case .none: .plain
+    case .ownAuthority: .verified(authority: engine.authorityFile(of: cluster))
+    }
+  }
+
   func mount(
     _ files: VolumeFileSystem, at path: String, _ owner: ServiceUser?
   ) throws -> any MountedFileSystem {

@@ -57,7 +57,9 @@ package final class PostgreSQLServer: Sendable {
       settings.minima = try ControlData(of: data, by: installation, owner).minima
     }
     let parameters = try ServerParameter.table(settings, user: configuration.parameters)
-    if let text = SystemFiles.text(of: files.leftovers) { SharedLeftovers(text)?.remove() }
+    if let text = SystemFiles.text(of: files.leftovers), let found = SharedLeftovers(text), !found.isInUse {
+      found.remove()
+    }
     try files.write(parameters)
     let log = LastLines(Self.linesKept)
     self.log = log

@@ -91,6 +91,9 @@ struct SharedLeftovers: Hashable, Sendable {
   /// For a file.
   var text: String { ([String(creator), segment.map(String.init) ?? "-"] + names).joined(separator: " ") + "\n" }
 
+  /// Whether the server may still run: there is a process of its number.
+  var isInUse: Bool { SystemFiles.exists("/proc/\(creator)") }
+
   /// Removes them; the server has ended.
   func remove() {
     if let segment { _ = borealis_remove_shared_memory(segment, creator) }
