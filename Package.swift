@@ -13,6 +13,7 @@ let package = Package(
     .library(name: "BorealisMount", targets: ["BorealisMount"]),
     .library(name: "BorealisObservability", targets: ["BorealisObservability"]),
     .library(name: "BorealisRouter", targets: ["BorealisRouter"]),
+    .library(name: "BorealisPostgreSQL", targets: ["BorealisPostgreSQL"]),
     .executable(name: "borealis", targets: ["BorealisCommandLine"]),
   ],
   traits: [
@@ -138,12 +139,22 @@ let package = Package(
         .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["Router"])),
         .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["Router"])),
       ], path: "Plugins/Router"),
+    .systemLibrary(
+      name: "CBorealisPQ", path: "Plugins/CPQ", pkgConfig: "libpq",
+      providers: [.apt(["libpq-dev"]), .brew(["libpq"])]),
+    .target(
+      name: "BorealisPostgreSQL",
+      dependencies: [
+        "BorealisCore", "BorealisVolume", "BorealisRuntime", "BorealisFileSystem", "BorealisClusterModel",
+        "BorealisComputeEngine", "CBorealisPQ", "CBorealisSystem",
+      ], path: "Plugins/PostgreSQL"),
     .target(name: "BorealisDemo", dependencies: ["Borealis", "BorealisRuntime"], path: "Plugins/Demo"),
     .target(name: "CBorealisBench", path: "Plugins/CommandLineSupport"),
     .executableTarget(
       name: "BorealisCommandLine",
       dependencies: [
-        "Borealis", "BorealisControl", "BorealisDemo", "BorealisMount", "BorealisRuntime", "BorealisSimulation",
+        "Borealis", "BorealisControl", "BorealisDemo", "BorealisMount", "BorealisPostgreSQL", "BorealisRouter",
+        "BorealisRuntime", "BorealisSimulation",
         "BorealisSQLite",
         "BorealisSQLShell", "CBorealisBench",
         "CBorealisSQLite",
@@ -233,6 +244,13 @@ let package = Package(
         .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["Router"])),
         .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["Router"])),
       ], path: "Tests/RouterTests"),
+    .testTarget(
+      name: "PostgreSQLTests",
+      dependencies: [
+        "Borealis", "BorealisPostgreSQL", "BorealisMount", "BorealisComputeEngine", "BorealisClusterModel",
+        "BorealisRuntime",
+        "BorealisFileSystem", "BorealisConformance", "BorealisCore",
+      ], path: "Tests/PostgreSQLTests"),
     .testTarget(
       name: "SimulationTests",
       dependencies: [

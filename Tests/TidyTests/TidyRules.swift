@@ -129,7 +129,7 @@ enum TidyRules {
   }
 
   /// What the quick start builds.
-  static let quickStart = ["Borealis", "BorealisCommandLine", "ClusterDemo", "VolumeQuickstart"]
+  static let quickStart = ["Borealis", "ClusterDemo", "VolumeQuickstart"]
   /// Plugins with packages of their own: they stand behind a trait, and the quick start does without.
   static let heavy = ["BorealisGRDB", "GRDB", "BorealisObservability", "Logging", "CoreMetrics", "NIOCore", "NIOPosix"]
 
