@@ -2,7 +2,7 @@ import BorealisCapacityScaler
 import BorealisWire
 import BorealisReplicationPolicy
 import BorealisClusterModel
-import BorealisComputeEngine
+public import BorealisComputeEngine
 import BorealisCore
 import BorealisEndpointResolver
 import BorealisRuntime
@@ -40,6 +40,8 @@ public struct ClusterStatus: Sendable, Codable, Hashable {
     public var lagRecords: UInt64?
     /// Milliseconds that a reader is behind; nil for the writer.
     public var lagMilliseconds: Double?
+    /// Where its server listens, `host:port`; nil for an engine in the process.
+    public var address: String?
   }
   /// A storage node.
   public struct Node: Sendable, Codable, Hashable {
@@ -62,6 +64,8 @@ public struct ClusterStatus: Sendable, Codable, Hashable {
     public var name: String
     /// The instances that new connections go to now.
     public var members: [String]
+    /// Where clients connect to it, `host:port`; nil where nothing listens for it.
+    public var address: String?
   }
   /// The cluster's name.
   public var identifier: String
@@ -86,6 +90,10 @@ public struct ClusterStatus: Sendable, Codable, Hashable {
 }
 
 extension Cluster {
+  /// Says where clients connect to an endpoint (`cluster`, `reader`, or a name), for `status()`: a router knows.
+  public nonisolated func setAddress(_ address: EngineAddress?, ofEndpoint name: String) {
+    directory.setAddress(address, of: name)
+  }
   /// The cluster now.
   public func status() -> ClusterStatus {
     let vdl = volume?.vdl ?? .zero
@@ -113,7 +121,8 @@ extension Cluster {
       memoryBytes: member.capacity.memory.value, tier: member.tier.value,
       connections: statistics.connections, connectionsMax: member.capacity.connectionsMax,
       commits: statistics.commits, commitNanoseconds: statistics.commitNanoseconds, queries: statistics.queries,
-      lagRecords: lag, lagMilliseconds: lagMilliseconds(member, vdl: vdl))
+      lagRecords: lag, lagMilliseconds: lagMilliseconds(member, vdl: vdl),
+      address: member.engine.address?.description)
   }
   private func describeNodes() -> [ClusterStatus.Node] {
     let groups = volume?.configurations ?? []
@@ -136,7 +145,9 @@ extension Cluster {
     let members = directory.members
     let all = [Endpoint.cluster, .reader] + directory.customEndpoints.map { Endpoint.custom($0) }
     return all.map { endpoint in
-      ClusterStatus.Endpoint(name: "\(endpoint)", members: endpoint.eligible(members).map(\.instance.name))
+      ClusterStatus.Endpoint(
+        name: "\(endpoint)", members: endpoint.eligible(members).map(\.instance.name),
+        address: directory.address(of: "\(endpoint)")?.description)
     }
   }
 }

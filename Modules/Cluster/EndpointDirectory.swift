@@ -18,6 +18,8 @@ final class EndpointDirectory: Sendable {
     var entries: [Entry] = []
     var resolvers: [(endpoint: Endpoint, resolver: any EndpointResolver)] = []
     var customEndpoints: [CustomEndpoint] = []
+    /// Where clients of other processes find endpoints, by name.
+    var addresses: [String: EngineAddress] = [:]
     var isOver = false
     /// Where the writer was when the last change of this program was acknowledged.
     var acknowledged = LSN.zero
@@ -54,6 +56,10 @@ final class EndpointDirectory: Sendable {
     state.withLock { state in state.entries.removeAll { $0.instance == instance } }
   }
   func setCustomEndpoints(_ endpoints: [CustomEndpoint]) { state.withLock { $0.customEndpoints = endpoints } }
+  func setAddress(_ address: EngineAddress?, of endpoint: String) {
+    state.withLock { $0.addresses[endpoint] = address }
+  }
+  func address(of endpoint: String) -> EngineAddress? { state.withLock { $0.addresses[endpoint] } }
   func close() {
     state.withLock { state in
       state.isOver = true

@@ -56,6 +56,9 @@ struct SQLCommand: ParsableCommand {
     guard let file = try ClusterFile.load(from: directory) else {
       throw ValidationError("\(directory) holds no cluster; `borealis up \(directory)` makes one and runs it")
     }
+    guard file.engine == "sqlite" else {
+      throw ValidationError("the cluster in \(directory) does not run; start it: borealis up \(directory)")
+    }
     let configuration = try file.configuration(in: directory)
     let cluster = try wait { try await Cluster.start(configuration) }
     defer { try? wait { await cluster.stop() } }

@@ -53,6 +53,10 @@ public struct ClusterFile: Codable, Sendable, Hashable {
   public var instances: [Instance]
   /// The custom endpoints.
   public var endpoints: [Endpoint] = []
+  /// The ports on which endpoints of a server engine listen, by name; `dns`: the name server's.
+  ///
+  /// Kept so that clients find them again.
+  public var ports: [String: UInt16]?
 
   /// Describes a new cluster: a writer and `readers` readers of one class.
   public init(identifier: String, readers: Int, size: String) {
@@ -117,11 +121,17 @@ public struct ClusterFile: Codable, Sendable, Hashable {
 
   /// The cluster that is described, with its data in `directory`.
   ///
+  /// - Parameter server: the engine, where the file names another one than SQLite.
   /// - Throws: for a class, policy or engine that is not known here.
-  public func configuration(in directory: String) throws(ControlError) -> ClusterConfiguration {
+  public func configuration(
+    in directory: String, engine server: (any ComputeEngine)? = nil
+  ) throws(ControlError) -> ClusterConfiguration {
     var configuration = ClusterConfiguration(identifier)
     configuration.zones = zones
-    guard engine == "sqlite" else { throw ControlError("engine '\(engine)' is not known here; there is: sqlite") }
+    guard engine == server?.name ?? "sqlite" else {
+      throw ControlError("engine '\(engine)' is not known here; there is: \(server?.name ?? "sqlite")")
+    }
+    configuration.engine = server
     guard let policy = BuiltInPolicies.named(replication) else {
       let known = BuiltInPolicies.all.map(\.name).joined(separator: ", ")
       throw ControlError("replication policy '\(replication)' is not known here; there are: \(known)")

@@ -2,6 +2,8 @@ import Borealis
 import Foundation
 
 extension ClusterStatus {
+  /// Whether its instances are servers that clients of other processes connect to.
+  private var isServed: Bool { instances.contains { $0.address != nil } }
   /// The cluster as people want to see it.
   var picture: String {
     var lines = [
@@ -9,13 +11,14 @@ extension ClusterStatus {
         + "protection groups \(groups)", "",
     ]
     lines += table(
-      ["instance", "role", "state", "zone", "class", "tier", "connections", "commits", "queries", "lag"],
+      ["instance", "role", "state", "zone", "class", "tier", "connections", "commits", "queries", "lag"]
+        + (isServed ? ["address"] : []),
       instances.map { instance in
         [
           instance.identifier, instance.role, instance.state, instance.zone, instance.size, "\(instance.tier)",
           "\(instance.connections) of \(instance.connectionsMax)", "\(instance.commits)", "\(instance.queries)",
           instance.lagMilliseconds.map { String(format: "%.1f ms", $0) } ?? "",
-        ]
+        ] + (isServed ? [instance.address ?? ""] : [])
       })
     lines.append("")
     lines += table(
@@ -28,8 +31,11 @@ extension ClusterStatus {
       })
     lines.append("")
     lines += table(
-      ["endpoint", "leads to"],
-      endpoints.map { [$0.name, $0.members.isEmpty ? "nobody" : $0.members.joined(separator: " ")] })
+      ["endpoint", "leads to"] + (isServed ? ["address"] : []),
+      endpoints.map {
+        [$0.name, $0.members.isEmpty ? "nobody" : $0.members.joined(separator: " ")]
+          + (isServed ? [$0.address ?? ""] : [])
+      })
     if let last = failovers.last {
       lines += [
         "", failovers.count == 1 ? "one failover:" : "\(failovers.count) failovers, the last one:", last.timeline,

@@ -13,11 +13,16 @@ struct UpCommand: AsyncParsableCommand {
     discussion: """
       The first time it makes the cluster: six storage nodes in three zones, a writer and readers. Later it starts what \
       cluster.json in the directory says. Options other than the directory count the first time only.
+
+      With --engine postgresql the instances are PostgreSQL servers, the one that is installed, on mounts of the volume.
       """)
 
   @Argument(help: "The cluster's directory.") var directory: String
   @Option(help: "The cluster's name.") var name = "demo"
+  @Option(help: "The SQL engine: sqlite, postgresql.") var engine = "sqlite"
   @Option(help: "Readers, 0 to 15.") var readers = 1
+  @Option(help: "With a server engine: the writer endpoint's port; the next one is the readers'. Default: any.")
+  var port: UInt16 = 0
   @Option(name: .customLong("class"), help: "The class of the instances, such as local.small or db.r6g.large.")
   var size = InstanceClass.localSmall.name
   @Option(help: "Replication policy: \(BuiltInPolicies.all.map(\.name).joined(separator: ", ")).")
@@ -32,12 +37,16 @@ struct UpCommand: AsyncParsableCommand {
       file = ClusterFile(identifier: name, readers: readers, size: size)
       file.replication = replication
       file.spares = spares
+      file.engine = engine
+      if port > 0 { file.ports = ["cluster": port, "reader": port + 1] }
     }
     if ControlClient.isRunning(directory) {
       throw ValidationError("another process runs the cluster in \(directory); `borealis status \(directory)` shows it")
     }
-    let configuration = try file.configuration(in: directory)
+    let engine = try ServerEngine(file, in: directory)
+    let configuration = try file.configuration(in: directory, engine: engine?.engine)
     let cluster = try await Cluster.start(configuration)
+    let listening = try await ListeningEndpoints.start(cluster, &file, engine)
     try file.save(in: directory)
     let stopping = StopSignal()
     let keeper = FileKeeper(file, directory: directory, cluster: cluster)
@@ -48,7 +57,7 @@ struct UpCommand: AsyncParsableCommand {
     print(
       """
 
-      The cluster runs. In another terminal:
+      The cluster runs. \(listening?.help ?? "")In another terminal:
         borealis sql --cluster \(directory)                      SQL on the writer
         borealis sql --cluster \(directory) --endpoint reader    SQL on a reader
         borealis status \(directory)                             how it is
@@ -69,6 +78,7 @@ struct UpCommand: AsyncParsableCommand {
     await stopping.wait()
     server.stop()
     await keeper.save()
+    await listening?.stop()
     await cluster.stop()
     await printer.value
   }
