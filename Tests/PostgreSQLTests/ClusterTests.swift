@@ -15,8 +15,11 @@ extension PostgreSQLTests {
   @Suite(.serialized) struct ClusterTests {
     private static func withDirectory(_ body: (String) async throws -> Void) async throws {
       let directory = "/tmp/bpg-cluster-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
-      defer { SystemFiles.removeAll(directory) }
-      try await body(directory)
+      do { try await body(directory) } catch {
+        await removeWhenUnmounted(directory)
+        throw error
+      }
+      await removeWhenUnmounted(directory)
     }
     private static func start(_ directory: String, readers: Int) async throws -> (Cluster, PostgreSQLEngine) {
       let engine = try PostgreSQLEngine(at: directory, mounter: FUSEMounter())

@@ -19,8 +19,11 @@ extension PostgreSQLTests {
     ) async throws {
       let directory = "/tmp/bpg-engine-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
       let engine = try PostgreSQLEngine(at: directory, mounter: FUSEMounter(), options: options)
-      defer { SystemFiles.removeAll(directory) }
-      try await body(engine)
+      do { try await body(engine) } catch {
+        await removeWhenUnmounted(directory)
+        throw error
+      }
+      await removeWhenUnmounted(directory)
     }
 
     @Test(arguments: ComputeEngineConformance.checks)

@@ -110,3 +110,11 @@ extension PostgreSQLServer {
     }
   }
 }
+
+/// Removes an engine's directory, once nothing is mounted in it: else files of a volume would be removed.
+func removeWhenUnmounted(_ directory: String) async {
+  for _ in 0..<500 where SystemFiles.text(of: "/proc/self/mounts")?.contains(directory) == true {
+    try? await Task.sleep(for: .milliseconds(10))
+  }
+  if SystemFiles.text(of: "/proc/self/mounts")?.contains(directory) != true { SystemFiles.removeAll(directory) }
+}

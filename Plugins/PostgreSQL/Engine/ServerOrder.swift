@@ -14,7 +14,7 @@ struct ServerOrder: Sendable {
   let onLog: @Sendable (String) -> Void
 
   /// How long a reader waits for a checkpoint before it starts from the last one, in milliseconds.
-  private static let checkpointMilliseconds: UInt64 = 3000
+  private static let checkpointMilliseconds: UInt64 = 8000
   /// How far behind its writer a reader of the volume may be, in milliseconds.
   private static let lagMilliseconds: UInt64 = 20
 
