@@ -37,10 +37,19 @@ extension PageSpace {
 public protocol WritablePageSpace: PageSpace {
   /// Applies a mini-transaction; may block while there is no room. Gives the LSN of its consistency point.
   func commit(_ transaction: borrowing MiniTransaction) throws(VolumeError) -> LSN
+  /// `commit` for what nobody waits for yet; `waitUntilDurable` for it, or for anything later, has it sent.
+  func commitLater(_ transaction: borrowing MiniTransaction) throws(VolumeError) -> LSN
   /// Gives back all pages of an object, perhaps in several steps; nil where it has none.
   func discard(_ object: ObjectID) throws(VolumeError) -> LSN?
   /// Blocks until everything up to `lsn` is durable.
   func waitUntilDurable(_ lsn: LSN) throws(VolumeError)
+}
+
+extension WritablePageSpace {
+  /// The same as `commit`.
+  public func commitLater(_ transaction: borrowing MiniTransaction) throws(VolumeError) -> LSN {
+    try commit(transaction)
+  }
 }
 
 extension Volume: WritablePageSpace {

@@ -179,7 +179,7 @@ extension VolumeFileSystem {
       }
     }
     do throws(VolumeError) {
-      let lsn = try target.commit(transaction)
+      let lsn = try target.commitLater(transaction)
       live.touched(options.clock(), at: lsn)
       _ = lastDirect.max(lsn.value, ordering: .relaxed)
       return lsn

@@ -83,8 +83,18 @@ public final class Volume: MessageReceiver {
 
   /// `write` for a mini-transaction that the caller keeps and reuses.
   public func commit(_ transaction: borrowing MiniTransaction) throws(VolumeError) -> LSN {
+    try commit(transaction, isAwaited: true)
+  }
+  /// `commit` for a mini-transaction that nobody waits for yet.
+  ///
+  /// It is on its way to storage when somebody waits for it or for anything after it, and some milliseconds later anyhow: what
+  /// one caller does without waiting goes in few batches, and costs its own thread no wake-ups of others.
+  public func commitLater(_ transaction: borrowing MiniTransaction) throws(VolumeError) -> LSN {
+    try commit(transaction, isAwaited: false)
+  }
+  private func commit(_ transaction: borrowing MiniTransaction, isAwaited: Bool) throws(VolumeError) -> LSN {
     while true {
-      do throws(VolumeError) { return try tryCommit(transaction) } catch {
+      do throws(VolumeError) { return try tryCommit(transaction, isAwaited: isAwaited) } catch {
         guard error.code == .wouldBlock else { throw error }
       }
       try waitForRoom()
@@ -112,13 +122,15 @@ public final class Volume: MessageReceiver {
     }
   }
 
-  private func tryCommit(_ transaction: borrowing MiniTransaction) throws(VolumeError) -> LSN {
+  private func tryCommit(
+    _ transaction: borrowing MiniTransaction, isAwaited: Bool = true
+  ) throws(VolumeError) -> LSN {
     var effects = VolumeEffects()
     let timestamp = SystemClock.wallClock
     let now = SystemClock.now
     // `withLock` cannot borrow a parameter that is not copyable into an escaping closure; a typed-throws closure can.
     let lsn = try writer.withLock { writer throws(VolumeError) in
-      try writer.commit(transaction, timestamp: timestamp, now: now, into: &effects)
+      try writer.commit(transaction, isAwaited: isAwaited, timestamp: timestamp, now: now, into: &effects)
     }
     perform(effects)
     return lsn

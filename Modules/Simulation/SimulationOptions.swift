@@ -49,6 +49,8 @@ public struct SimulationOptions: Sendable {
   public var thinkTime: UInt64
   /// Whether writers hold open batches for clients that were just woken.
   public var holdsForWoken: Bool
+  /// Whether commits are sent when somebody waits, and some are waited for by nobody, as those of a file system are.
+  public var commitsLater: Bool
   /// What clients do.
   public var workload = Workload.pages
   /// What trouble there is.
@@ -116,6 +118,7 @@ public struct SimulationOptions: Sendable {
       duplicatePerMille: faults.contains(.duplication) ? g.within(5...100) : 0,
       corruptPer100000: faults.contains(.corruption) ? g.within(10...200) : 0)
     holdsForWoken = g.chance(1, in: 2)
+    commitsLater = g.chance(1, in: 4)
   }
 
   /// One line for people.
@@ -123,7 +126,7 @@ public struct SimulationOptions: Sendable {
     "policy \(policy.name), \(nodesPerZone) nodes a zone + \(spares), pages \(pageSize) B x \(objects)x\(pagesPerObject), extent"
       + " \(extentPages), group \(groupPages), chunk \(chunkBytes >> 10) KiB, cache \(cachePages), LAL \(allocationLimit),"
       + " readers \(readers), clients \(clients), faults \(faults.names)"
-      + (holdsForWoken ? ", holding for woken clients" : "")
+      + (holdsForWoken ? ", holding for woken clients" : "") + (commitsLater ? ", sending late" : "")
       + (workload == .pages ? "" : ", workload \(workload.rawValue)")
   }
 }

@@ -6,13 +6,17 @@ extension VolumeWriter {
   ///
   /// Atomic: readers and recovery see all of it or nothing. Not durable on return: `wait(for:)` tells.
   ///
-  /// - Parameter timestamp: wall clock in nanoseconds since 1970, kept in the consistency point.
+  /// - Parameters:
+  ///   - timestamp: wall clock in nanoseconds since 1970, kept in the consistency point.
+  ///   - isAwaited: false: nobody waits for it now; it is sent with what comes after it, when somebody waits for anything, or
+  ///     by a tick.
   /// - Returns: the LSN of its consistency point. Where nothing needed a record (only discards of pages never written),
   ///   the last LSN issued before.
   /// - Throws: `.wouldBlock`: nothing was applied, try again after `hasRoom`; `.tooLarge`; `.fenced`; `.closed`;
   ///   `.invalidArgument` for an empty one, another page size, or a page of object 0.
   public mutating func commit(
-    _ mtr: borrowing MiniTransaction, timestamp: UInt64, now: Instant, into e: inout VolumeEffects
+    _ mtr: borrowing MiniTransaction, isAwaited: Bool = true, timestamp: UInt64, now: Instant,
+    into e: inout VolumeEffects
   ) throws(VolumeError) -> LSN {
     try checkUsable("commit")
     guard mtr.pageSize == configuration.pageSize, !mtr.isEmpty else {
@@ -31,7 +35,7 @@ extension VolumeWriter {
     emit(mtr, now: now, into: &e)
     if nextLSN == before, newEntries.isEmpty { emitMinimal(mtr, now: now, into: &e) }
     newEntries.removeAll(keepingCapacity: true)
-    finishTransaction(timestamp: timestamp, now: now, into: &e)
+    finishTransaction(isAwaited: isAwaited, timestamp: timestamp, now: now, into: &e)
     completeLanded(now: now, into: &e)
     counters.commits += 1
     considerGrowth(now: now, into: &e)
@@ -344,13 +348,19 @@ extension VolumeWriter {
         lsn: record.lsn, group: UInt32(record.group), sizeAndFlag: UInt32(size) | (isConsistencyPoint ? 1 << 31 : 0)))
   }
   /// Makes the record begun last the consistency point, and sends what may be sent.
-  mutating func finishTransaction(timestamp: UInt64, now: Instant, into e: inout VolumeEffects) {
+  mutating func finishTransaction(
+    isAwaited: Bool = true, timestamp: UInt64, now: Instant, into e: inout VolumeEffects
+  ) {
     if let record = unsealed {
       unsealed = nil
       RecordHeader.sealAsConsistencyPoint(at: record.start, timestamp: timestamp, in: &groups[record.group].open)
       append(record, isConsistencyPoint: true)
     }
-    for i in touched.indices { sendIfDue(touched[i], now: now, into: &e) }
+    if isAwaited {
+      for i in touched.indices { sendIfDue(touched[i], now: now, into: &e) }
+    } else {
+      hasUnsent = true
+    }
     touched.removeAll(keepingCapacity: true)
   }
 }

@@ -80,6 +80,8 @@ public struct VolumeWriter: ~Copyable, Sendable {
   var waiters = WaiterQueue()
   var wakeCount: UInt64 = 0
   var hold = CommitHold()
+  /// Something was committed that nobody waited for: the next wait sends it.
+  var hasUnsent = false
 
   // Pages
   var cache: PageCache
@@ -194,10 +196,11 @@ public struct VolumeWriter: ~Copyable, Sendable {
     if fenced { throw VolumeError(.fenced, operation: "wait", outcome: .unknown, lsn: lsn) }
     guard lsn <= lastRecord else { throw VolumeError(.invalidArgument, operation: "wait", lsn: lsn) }
     waiters.insert(lsn, id: waiter)
-    guard configuration.holdsForWoken else { return false }
-    if hold.noteReturned(now: now) {
+    let isLast = configuration.holdsForWoken && hold.noteReturned(now: now)
+    if isLast || hasUnsent {
+      hasUnsent = false
       for group in groups.indices { sendIfDue(group, now: now, into: &e) }
-    } else if hold.isHolding(now: now) {
+    } else if configuration.holdsForWoken, hold.isHolding(now: now) {
       e.timer = e.timer ?? hold.takeTimer()
     }
     return false
