@@ -38,3 +38,52 @@ setup-server: setup
 	apt-get install -y -q $$missing
 	@if [ "$$(id -u)" = 0 ] && [ -c /dev/fuse ]; then chmod 666 /dev/fuse; fi
 
+# Builds everything, runs every test, then the simulator over $(SEEDS) seeds, and over $(SQL_SEEDS) as a database, then the
+# examples.
+test: setup-server
+	$(SWIFT) build $(TEST_BUILD) --build-tests
+	$(SWIFT) test $(TEST_BUILD) --skip-build --skip '$(CLUSTER_TESTS)'
+	$(SWIFT) test $(TEST_BUILD) --skip-build --filter '$(CLUSTER_TESTS)'
+	.build-tests/release/borealis sim --seeds $(SEEDS)
+	.build-tests/release/borealis sim --workload sql --seeds $(SQL_SEEDS)
+	@set -e; for name in $(EXAMPLES); do echo "== $$name"; .build-tests/release/$$name; done
+
+# Builds the examples and runs each: it ends by itself, and fails where what it says is not so.
+examples: setup-server
+	@set -e; for name in $(EXAMPLES); do $(SWIFT) build $(BUILD) --product $$name; done
+	@set -e; for name in $(EXAMPLES); do echo "== $$name"; .build/release/$$name; done
+
+# The simulator alone: `make sim SEEDS=100000`.
+sim: setup-server
+	$(SWIFT) build $(BUILD) --product borealis
+	.build/release/borealis sim --seeds $(SEEDS)
+
+# Layout and documentation comments; `make format` mends the layout.
+lint:
+	$(SWIFT) format lint --strict -r $(SOURCES)
+
+format:
+	$(SWIFT) format -i -r $(SOURCES)
+
+# A cluster that runs SQL while readers are added and a node, a zone and the writer are lost.
+demo: setup
+	$(SWIFT) build $(BUILD) --product ClusterDemo
+	.build/release/ClusterDemo
+
+# The command line tool: .build/release/borealis.
+tool: setup-server
+	$(SWIFT) build $(BUILD) --product borealis
+
+# The figures of Documentation/Performance.md.
+bench: setup-server
+	$(SWIFT) build $(BUILD) --product borealis
+	.build/release/borealis bench volume
+	.build/release/borealis bench sqlite
+
+# Plants each known bug and writes down which checker finds it.
+planted-bugs: setup-server
+	$(SWIFT) build $(BUILD) --product borealis
+	.build/release/borealis sim --planted-bugs --output Documentation/PlantedBugs.md
+
+clean:
+	$(SWIFT) package clean
