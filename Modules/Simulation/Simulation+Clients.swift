@@ -23,10 +23,10 @@ extension Simulation {
 
   // MARK: commits
 
-  /// Commits a random mini-transaction and waits for it.
+  /// Commits a random mini-transaction; waits for it, or in part not (`commitsLater`).
   private func commit(on writer: SimulatedWriter) {
     let writes = drawWrites()
-    _ = commit(writes, on: writer)
+    _ = commit(writes, on: writer, isAwaited: !options.commitsLater || !clientChance.chance(1, in: 3))
   }
 
   private func drawWrites() -> [Oracle.Write] {
@@ -60,7 +60,8 @@ extension Simulation {
   ///
   /// `taken` is told the number and LSN, before anybody else.
   func commit(
-    _ writes: [Oracle.Write], on writer: SimulatedWriter, taken: (Int, LSN) -> Void = { _, _ in }
+    _ writes: [Oracle.Write], on writer: SimulatedWriter, isAwaited: Bool = true,
+    taken: (Int, LSN) -> Void = { _, _ in }
   ) -> Bool {
     guard let process = writer.writer else { return false }
     mtr.removeAll()
@@ -95,9 +96,8 @@ extension Simulation {
           + writes.map { "\(oracle.page($0.page))\($0.isDiscard ? " discarded" : "")" }
           .joined(separator: ", "))
       settleWriter(writer, process)
-      // A write to a file, perhaps, which nobody has synced yet.
-      if options.commitsLater, number % 3 == 0 { return true }
-      awaitDurable(number, lsn, on: writer)
+      // Else a write to a file, perhaps, which nobody has synced yet.
+      if isAwaited { awaitDurable(number, lsn, on: writer) }
     } else {
       settleWriter(writer, process)
     }
