@@ -166,6 +166,9 @@ let package = Package(
     .executableTarget(name: "SwapThePolicy", dependencies: ["Borealis"], path: "Examples/SwapThePolicy"),
     .executableTarget(name: "TestYourApp", dependencies: ["Borealis"], path: "Examples/TestYourApp"),
     .executableTarget(name: "ClusterDemo", dependencies: ["BorealisDemo"], path: "Examples/ClusterDemo"),
+    .executableTarget(
+      name: "PostgresFirstHour", dependencies: ["Borealis", "BorealisMount", "BorealisPostgreSQL", "BorealisRouter"],
+      path: "Examples/PostgresFirstHour"),
     .executableTarget(name: "VolumeQuickstart", dependencies: ["Borealis"], path: "Examples/VolumeQuickstart"),
     .testTarget(name: "TidyTests", path: "Tests/TidyTests"),
     .testTarget(

@@ -94,6 +94,8 @@ extension Cluster {
   public nonisolated func setAddress(_ address: EngineAddress?, ofEndpoint name: String) {
     directory.setAddress(address, of: name)
   }
+  /// What the writer has done to the volume since it opened it; nil while there is none.
+  package var volumeStatistics: VolumeWriterStatistics? { volume?.statistics }
   /// The cluster now.
   public func status() -> ClusterStatus {
     let vdl = volume?.vdl ?? .zero

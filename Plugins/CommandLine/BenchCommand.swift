@@ -5,7 +5,7 @@ import Foundation
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench", abstract: "Measure on this machine, beside a peer in the same run.",
-    subcommands: [BenchVolumeCommand.self, BenchSQLiteCommand.self])
+    subcommands: [BenchVolumeCommand.self, BenchSQLiteCommand.self, BenchPostgreSQLCommand.self])
 }
 
 /// `borealis bench volume`.
@@ -56,7 +56,11 @@ struct Benchmark: Sendable {
     #endif
     let work = directory + "/borealis-bench-\(getpid())"
     try FileManager.default.createDirectory(atPath: work, withIntermediateDirectories: true)
-    defer { try? FileManager.default.removeItem(atPath: work) }
+    defer {
+      // What is mounted in it is files of a volume, which its end removes.
+      let mounts = (try? String(contentsOfFile: "/proc/self/mounts", encoding: .utf8)) ?? ""
+      if !mounts.contains(work) { try? FileManager.default.removeItem(atPath: work) }
+    }
     let wanted = only?.split(separator: ",").map(String.init)
     for benchmark in benchmarks {
       let isWanted = benchmark.names.contains { name in

@@ -7,9 +7,9 @@
 #endif
 
 /// Finds ports that servers may listen on.
-enum ListeningAddress {
+package enum ListeningAddress {
   /// A port that nobody listens on at the moment, chosen by the system; nil where there is none, or no such address.
-  static func freePort(on host: String) -> UInt16? { bound(to: host, 0) }
+  package static func freePort(on host: String) -> UInt16? { bound(to: host, 0) }
   /// Whether a server could listen there now.
   static func isFree(_ host: String, _ port: UInt16) -> Bool { bound(to: host, port) != nil }
 
