@@ -70,6 +70,12 @@ struct PGBench: Sendable {
     tell("pgbench -i -s \(scale) on \(address)")
     _ = try await run("pgbench", ["-i", "-s", "\(scale)", "-q", target], 60 * Self.minutes)
   }
+  /// Has everything in memory that fits: a scan by the index goes through all of shared_buffers, a plain one does not.
+  func warmUp() async throws {
+    try await sql(
+      "SET enable_seqscan = off; SET enable_bitmapscan = off; SELECT sum(abalance) FROM pgbench_accounts WHERE aid > 0")
+    _ = try await run(.select, clients: 8, .seconds(1))
+  }
   /// Runs transactions, after a checkpoint.
   func run(_ workload: Workload, clients: Int, _ length: Length) async throws -> Result {
     try await sql("CHECKPOINT")

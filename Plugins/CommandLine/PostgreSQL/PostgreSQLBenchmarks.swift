@@ -72,8 +72,7 @@ enum PostgreSQLBenchmarks {
     var figures = Figures()
     try await clients.prepare(scale: options.scale)
     if select {
-      // Once without being measured: what fits is in memory then.
-      _ = try await clients.run(.select, clients: 8, .seconds(min(options.seconds, 3)))
+      try await clients.warmUp()
       figures.select = try await clients.run(.select, clients: 8, .seconds(options.seconds))
     }
     for count in counts {
@@ -124,7 +123,7 @@ enum PostgreSQLBenchmarks {
         installation: direct.installation, address: address, password: direct.password,
         interruption: direct.interruption)
       try await direct.prepare(scale: options.scale)
-      _ = try await direct.run(.select, clients: 8, .seconds(min(options.seconds, 3)))
+      try await direct.warmUp()
       // In turn, so that both see the same weather.
       var (ours, peer) = (0.0, 0.0)
       let rounds = 3
