@@ -27,7 +27,7 @@ struct Measurement: Codable {
     func number(_ v: Double) -> String {
       v >= 1000 ? String(format: "%.0f", v) : v >= 10 ? String(format: "%.1f", v) : String(format: "%.3f", v)
     }
-    let name = self.name.padding(toLength: 16, withPad: " ", startingAt: 0)
+    let name = self.name.padding(toLength: max(16, self.name.count), withPad: " ", startingAt: 0)
     var text = "\(name) \(number(value)) \(unit)"
     if let peer { text += "   peer \(number(peer)) \(unit)" }
     if let ratio { text += "   ratio \(number(ratio))" }

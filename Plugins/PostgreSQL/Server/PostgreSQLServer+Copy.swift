@@ -57,6 +57,8 @@ extension PostgreSQLInstallation {
     let deadline = SystemClock.now.advanced(byMilliseconds: milliseconds)
     while true {
       if let ending = child.waitForEnd(milliseconds: 50) {
+        // Its last lines may still be on their way.
+        _ = child.waitForEnd(milliseconds: 2000)
         guard ending == .exited(0) else {
           let last = log.lines.suffix(8).map { "\n  " + $0 }.joined()
           throw PostgreSQLError(.program, path, "\(ending)\(last)")
