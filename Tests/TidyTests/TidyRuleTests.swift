@@ -105,12 +105,12 @@ import Testing
       text: """
         .target(name: "BorealisGRDB", dependencies: [.product(name: "GRDB", package: "x")], path: "Plugins/GRDB"),
         .target(name: "Middle", dependencies: ["BorealisGRDB"], path: "Plugins/Middle"),
-        .executableTarget(name: "BorealisCommandLine", dependencies: ["Middle"], path: "Plugins/CommandLine"),
+        .executableTarget(name: "ClusterDemo", dependencies: ["Middle"], path: "Examples/ClusterDemo"),
         """)
     #expect(
       TidyRules.quickStart(heavy).map(\.message) == [
-        "BorealisCommandLine must not depend on BorealisGRDB: the quick start builds it",
-        "BorealisCommandLine must not depend on GRDB: the quick start builds it",
+        "ClusterDemo must not depend on BorealisGRDB: the quick start builds it",
+        "ClusterDemo must not depend on GRDB: the quick start builds it",
       ])
   }
 
