@@ -91,15 +91,15 @@ extension FUSEMount {
   // MARK: Removing and moving
 
   func unlink(_ name: FileName, in directory: InodeNumber) throws(FileSystemError) -> Answer {
-    let before = try files.lookup(name, in: directory)
-    try files.unlink(name, in: directory)
-    if before.links == 1 { removed.add(before) }
+    try removing(try files.lookup(name, in: directory)) { () throws(FileSystemError) in
+      try files.unlink(name, in: directory)
+    }
     return .done
   }
   func removeDirectory(_ name: FileName, in directory: InodeNumber) throws(FileSystemError) -> Answer {
     let before = try files.lookup(name, in: directory)
     try files.removeDirectory(name, in: directory)
-    removed.add(before)
+    if let held = removed.add(before) { try? files.close(held) }
     return .done
   }
   func rename(
@@ -115,9 +115,30 @@ extension FUSEMount {
     // The kernel holds both directories meanwhile: what is found here is what is replaced.
     let before = mode == .replace ? try? files.lookup(newName, in: newDirectory) : nil
     let source = before == nil ? nil : try? files.lookup(name, in: directory)
-    try files.rename(name, in: directory, to: newName, in: newDirectory, mode)
-    if let before, before.inode != source?.inode, before.links == 1 { removed.add(before) }
+    let replaced = before?.inode == source?.inode ? nil : before
+    try removing(replaced) { () throws(FileSystemError) in
+      try files.rename(name, in: directory, to: newName, in: newDirectory, mode)
+    }
     return .done
+  }
+  /// Runs `body`, which takes the name of `before` away: where that is the last one, a file can still be opened by those who
+  /// have looked it up, until the kernel forgets it.
+  ///
+  /// Otherwise they would get `ESTALE`; the kernel then looks again, once, and what it finds may be gone as well.
+  private func removing(
+    _ before: FileAttributes?, _ body: () throws(FileSystemError) -> Void
+  ) throws(FileSystemError) {
+    guard let before, before.links == 1 || before.type == .directory else { return try body() }
+    let held = before.type == .file ? try? files.open(before.inode) : nil
+    do throws(FileSystemError) { try body() } catch {
+      if let held { try? files.close(held) }
+      throw error
+    }
+    if let older = removed.add(before, held: held) { try? files.close(older) }
+  }
+  /// The kernel has forgotten an inode.
+  func forget(_ inode: InodeNumber) {
+    if let held = removed.forget(inode) { try? files.close(held) }
   }
   // Linux's RENAME_NOREPLACE and RENAME_EXCHANGE, which not every C library has.
   private static let noReplaceFlag: UInt32 = 1

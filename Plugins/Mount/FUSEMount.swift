@@ -158,7 +158,7 @@ final class FUSEMount: MountedFileSystem {
   private func end() {
     session.end()
     // The kernel does not close what is open when a connection ends.
-    for file in handles.withLock({ $0.removeAll() }) { try? files.close(file) }
+    for file in handles.withLock({ $0.removeAll() }) + removed.forgetAll() { try? files.close(file) }
     watch.raise()
     hasBegun.raise()
   }

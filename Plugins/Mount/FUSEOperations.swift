@@ -33,13 +33,13 @@ enum FUSEOperations {
     }
     table.pointee.forget = { request, inode, _ in
       let request = FUSERequest(request)
-      request.mount.removed.forget(InodeNumber(inode))
+      request.mount.forget(InodeNumber(inode))
       request.none()
     }
     table.pointee.forget_multi = { request, count, list in
       let request = FUSERequest(request)
       for one in UnsafeBufferPointer(start: list, count: count) {
-        request.mount.removed.forget(InodeNumber(one.ino))
+        request.mount.forget(InodeNumber(one.ino))
       }
       request.none()
     }

@@ -41,39 +41,58 @@ final class MountCounters: Sendable {
   }
 }
 
-/// Inodes that are gone, and that the kernel still has: the working directory of a process, say.
+/// Inodes that are gone, and that the kernel still has: the working directory of a process, or a file that somebody is about
+/// to open by a name that was just taken away.
 ///
-/// It asks for their attributes, and says when it has forgotten them; so there are never more than it has.
+/// It asks for their attributes, opens files among them, and says when it has forgotten them; so there are never more than it
+/// has. Files are held open here, so that they can be opened until then.
 final class RemovedInodes: Sendable {
-  private let gone = Mutex<[InodeNumber: FileAttributes]>([:])
+  private struct Gone: Sendable {
+    var attributes: FileAttributes
+    var held: OpenFile?
+  }
+  private let gone = Mutex<[InodeNumber: Gone]>([:])
   private let count = Atomic<Int>(0)
 
-  func add(_ attributes: FileAttributes) {
+  /// Gives back the file that was held for the same inode before.
+  func add(_ attributes: FileAttributes, held: OpenFile? = nil) -> OpenFile? {
     var attributes = attributes
     attributes.links = 0
-    gone.withLock { gone in
-      gone[attributes.inode] = attributes
+    return gone.withLock { gone in
+      let before = gone.updateValue(Gone(attributes: attributes, held: held), forKey: attributes.inode)
       count.store(gone.count, ordering: .relaxed)
+      return before?.held
     }
   }
   func attributes(_ inode: InodeNumber) -> FileAttributes? {
-    count.load(ordering: .relaxed) == 0 ? nil : gone.withLock { $0[inode] }
+    count.load(ordering: .relaxed) == 0 ? nil : gone.withLock { $0[inode]?.attributes }
   }
   /// Changes what is told of one; nil where it is not gone.
   func change(_ inode: InodeNumber, _ body: (inout FileAttributes) -> Void) -> FileAttributes? {
     gone.withLock { gone in
-      guard var attributes = gone[inode] else { return nil }
+      guard var attributes = gone[inode]?.attributes else { return nil }
       body(&attributes)
-      gone[inode] = attributes
+      gone[inode]?.attributes = attributes
       return attributes
     }
   }
-  func forget(_ inode: InodeNumber) {
+  /// Gives back what was held for it.
+  func forget(_ inode: InodeNumber) -> OpenFile? {
     // The kernel forgets each inode that it has looked up some time; few of them are gone.
-    guard count.load(ordering: .relaxed) > 0 else { return }
+    guard count.load(ordering: .relaxed) > 0 else { return nil }
+    return gone.withLock { gone in
+      defer { count.store(gone.count, ordering: .relaxed) }
+      return gone.removeValue(forKey: inode)?.held
+    }
+  }
+  /// Forgets all, and gives back what was held.
+  func forgetAll() -> [OpenFile] {
     gone.withLock { gone in
-      gone[inode] = nil
-      count.store(gone.count, ordering: .relaxed)
+      defer {
+        gone = [:]
+        count.store(0, ordering: .relaxed)
+      }
+      return gone.values.compactMap(\.held)
     }
   }
 }
