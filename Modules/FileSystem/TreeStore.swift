@@ -157,7 +157,7 @@ struct TreeStore: Sendable {
       transaction.write(PageID(object: TreeStore.object, index: 0), at: 0, edited.encoded())
     }
     let lsn: LSN
-    do throws(VolumeError) { lsn = try target.commitLater(transaction) } catch {
+    do throws(VolumeError) { lsn = try target.commit(transaction) } catch {
       rollback()
       throw FileSystemError(error, operation: operation)
     }

@@ -154,7 +154,7 @@ extension VolumeFileSystem {
       let (size, object) = live.state.withLock { ($0.attributes.size, $0.attributes.object) }
       guard object != 0, end <= size else { return nil }
       transaction.write(bytes, to: object, at: offset)
-      return try commitData(&transaction, live, target, "write")
+      return try commitData(&transaction, live, target, "write", isAwaited: false)
     }
     if let inside { return inside }
     return try change("write") { core throws(FileSystemError) in
@@ -166,9 +166,11 @@ extension VolumeFileSystem {
     }
   }
   /// Commits data within the size of a file: nothing but the pages.
+  ///
+  /// Where it is not awaited, it is sent with a later sync.
   func commitData(
     _ transaction: inout MiniTransaction, _ live: LiveInode, _ target: any WritablePageSpace,
-    _ operation: StaticString
+    _ operation: StaticString, isAwaited: Bool
   ) throws(FileSystemError) -> LSN {
     defer {
       // Kept for the next write, but not with the room of a great one.
@@ -179,7 +181,7 @@ extension VolumeFileSystem {
       }
     }
     do throws(VolumeError) {
-      let lsn = try target.commitLater(transaction)
+      let lsn = isAwaited ? try target.commit(transaction) : try target.commitLater(transaction)
       live.touched(options.clock(), at: lsn)
       _ = lastDirect.max(lsn.value, ordering: .relaxed)
       return lsn

@@ -59,7 +59,7 @@ extension VolumeFileSystem {
       let (size, object) = live.state.withLock { ($0.attributes.size, $0.attributes.object) }
       guard object != 0, write.size == size else { return nil }
       write.pages(ObjectID(object), &transaction)
-      return try commitData(&transaction, live, target, "commit")
+      return try commitData(&transaction, live, target, "commit", isAwaited: true)
     }
   }
 }
