@@ -14,7 +14,7 @@ extension Simulation {
   ///
   /// A random one of the smallest sets. Of every group, and of the two that may be made next, they hold a write quorum of
   /// each configuration that an opener could find in force, and, where there are tail members, all but one of the full
-  /// members that are not lost: a tail member keeps records until *two* full ones have them in pages.
+  /// members, lost ones counted: a tail member keeps records until *two* full ones have them in pages.
   func drawSurvivors() -> [Int] {
     var kept = nodes.indices.filter { !nodes[$0].isLost }
     var needed = recentConfigurations
@@ -37,16 +37,17 @@ extension Simulation {
 
   private func suffices(_ kept: [Int], for configuration: GroupConfiguration) -> Bool {
     var set = MemberSet()
-    var fullAway = 0
+    var (fullAway, fullLost) = (0, 0)
     for (k, member) in configuration.members.enumerated() {
       if kept.contains(Int(member.node.value) - 1) {
         set.insert(MemberSet(member: k))
-      } else if member.kind == .full, !fleet[member.node].isLost {
+      } else if member.kind == .full {
         fullAway += 1
+        if fleet[member.node].isLost { fullLost += 1 }
       }
     }
     let hasTails = configuration.members.contains { $0.kind == .tail }
-    return configuration.isWriteQuorum(set) && (!hasTails || fullAway <= 1)
+    return configuration.isWriteQuorum(set) && (!hasTails || fullAway <= max(1, fullLost))
   }
 
   /// Takes all other nodes down, and mostly the instances too, so that the volume must be opened by the survivors alone.

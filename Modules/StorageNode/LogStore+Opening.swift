@@ -12,6 +12,7 @@ extension LogStore {
     let fileSize = try backend.size(of: .log).value
     slotCount = Int(clamping: (fileSize + UInt64(chunkSize) - 1) / UInt64(chunkSize))
     for sealed in state.chunks { slotCount = max(slotCount, Int(sealed.slot) + 1) }
+    reservedSlots = Int(clamping: fileSize / UInt64(chunkSize))
     slotSequence = [UInt64](repeating: 0, count: slotCount)
     for sealed in state.chunks {
       slotSequence[Int(sealed.slot)] = sealed.sequence

@@ -96,6 +96,10 @@ package struct LogStore: ~Copyable, Sendable {
   var slotCount = 0
   /// A slot for which space is being reserved.
   var reserving: UInt32?
+  /// Slots from the first on whose space was reserved, as far as that was possible.
+  var reservedSlots = 0
+  /// What `reservedSlots` will be when the reservation under way has ended.
+  var reservedSlotsToBe = 0
   /// The chunk in each slot, 0 where free.
   var slotSequence: [UInt64] = []
   /// Upper bounds of the LSNs in full and sealed chunks, by group; never lowered.
@@ -238,19 +242,25 @@ package struct LogStore: ~Copyable, Sendable {
     let at = freeSlots.firstIndex { $0 < slot } ?? freeSlots.count
     freeSlots.insert(slot, at: at)
   }
-  /// Whether a slot should be reserved ahead of need.
-  var wantsReserve: Bool { freeSlots.isEmpty && reserving == nil && slotCount < slotsMax }
-  /// The reservation of one slot more.
+  /// Whether a slot should be reserved ahead of need, or one that was taken meanwhile should be after all: a whole chunk's
+  /// flushes would each move the file's end.
+  var wantsReserve: Bool { reserving == nil && (wantsSlot || reservedSlots < slotCount) }
+  private var wantsSlot: Bool { freeSlots.isEmpty && slotCount < slotsMax }
+  /// The reservation of all slots, and of one more where none is free.
   mutating func beginReserve() -> [StorageOperation] {
-    slotCount += 1
-    slotSequence.append(0)
-    reserving = UInt32(slotCount - 1)
+    if wantsSlot {
+      slotCount += 1
+      slotSequence.append(0)
+      reserving = UInt32(slotCount - 1)
+    }
+    reservedSlotsToBe = slotCount
     return [.reserve(.log, upTo: UInt64(slotCount) * UInt64(chunkSize))]
   }
-  /// The slot is usable either way: without the reservation writing to it may run out of space.
+  /// The slots are usable either way: without the reservation writing to them may run out of space.
   mutating func endReserve() {
     if let slot = reserving { giveSlot(slot) }
     reserving = nil
+    reservedSlots = reservedSlotsToBe
     isBlocked = false
   }
 

@@ -141,14 +141,19 @@ struct Segment: Sendable {
 
   /// The highest LSN at or below which enough full members have pages, so that a tail segment may drop its records.
   ///
-  /// Two of them (all, where there are fewer), so that one more loss leaves a source of pages.
-  func tailDropPoint(node: NodeID) -> LSN {
+  /// Two of them (all, where there are fewer), so that one more loss leaves a source of pages. And as long as there is room,
+  /// every full member must hold the records, in pages or not: one that has been away lacks them, and with a zone and one
+  /// copy more two full members are lost. (Found by seed 59541.)
+  func tailDropPoint(node: NodeID, hasRoom: Bool) -> LSN {
     var points: [LSN] = []
+    var held = LSN.max
     for i in peers.indices where configuration.members[i].kind == .full && peers[i].node != node {
       points.append(peers[i].gcPoint)
+      held = min(held, peers[i].scl)
     }
     guard !points.isEmpty else { return .zero }
     points.sort(by: >)
-    return points[min(1, points.count - 1)]
+    let point = points[min(1, points.count - 1)]
+    return hasRoom ? min(point, held) : point
   }
 }

@@ -35,7 +35,10 @@ extension StorageNode {
     var point = min(knownVDL, segment.scl)
     if !ignoresReaders { point = min(point, segment.minReadPoint) }
     point = min(point, retention.floor)
-    if segment.kind == .tail { point = min(point, segment.tailDropPoint(node: id)) }
+    if segment.kind == .tail {
+      let hasRoom = store.log.fullness < StorageNodeLimits.tailRoom
+      point = min(point, segment.tailDropPoint(node: id, hasRoom: hasRoom))
+    }
     return min(point, segment.heldBaseline(now: now))
   }
 

@@ -93,6 +93,9 @@ extension StorageNode {
     }
     segments[i].adopt(new, node: id)
     journal(.configuration(new))
+    // A configuration that leaves this node out does not say which kind it is: where it comes back as a full member after
+    // a restart, it must know that it has no pages. (Found by seed 20559.)
+    if new.index(of: id) == nil { journalFacts(i) }
     if wasTail, segments[i].kind == .full { becomeFull(i) }
   }
 

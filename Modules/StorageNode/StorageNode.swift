@@ -151,6 +151,7 @@ public struct StorageNode: ~Copyable, Sendable {
       let base = store.opening.damagedLog.isEmpty ? facts.scl : min(facts.scl, facts.gcPoint)
       var segment = Segment(configuration: c, node: id, base: base, gcPoint: facts.gcPoint)
       segment.isHydrating = facts.flags & SegmentFacts.hydrating != 0
+      if c.index(of: id) == nil, facts.flags & SegmentFacts.tail != 0 { segment.kind = .tail }
       segment.recall(facts)
       segments.append(segment)
     }
@@ -296,7 +297,7 @@ public struct StorageNode: ~Copyable, Sendable {
   func facts(of segment: Segment) -> SegmentFacts {
     SegmentFacts(
       group: segment.group, gcPoint: segment.gcPoint, scl: segment.scl, knownVDL: knownVDL,
-      minReadPoint: segment.minReadPoint, flags: segment.isHydrating ? SegmentFacts.hydrating : 0,
+      minReadPoint: segment.minReadPoint, flags: SegmentFacts.flags(of: segment),
       mark: LSN(UInt64(segment.readPointEpoch.value) << 32 | UInt64(segment.oldestEpoch.value)),
       logEnd: store.log.end)
   }
@@ -315,6 +316,14 @@ extension Segment {
 extension SegmentFacts {
   /// Flag: a baseline copy was begun and has not ended; pages are a mixture.
   static let hydrating: UInt32 = 1
+  /// Flag: the segment keeps no pages.
+  ///
+  /// For configurations that do not name the node.
+  static let tail: UInt32 = 2
+
+  static func flags(of segment: Segment) -> UInt32 {
+    (segment.isHydrating ? hydrating : 0) | (segment.kind == .tail ? tail : 0)
+  }
 }
 
 /// What a disk last failed with, and when it is tried again.

@@ -35,6 +35,8 @@ enum StorageNodeLimits {
   static let readRunBytes = 1 << 20
   /// Slots read together: bounds the buffer on the stack's side.
   static let readTogether = 16
+  /// How full the log may be, in percent, for a tail segment to keep records that only some full members lack.
+  static let tailRoom = 50
   /// Attempts at one source of a baseline before another is tried.
   static let baselineAttempts = 4
   /// Peers that may copy a baseline from one segment at once.

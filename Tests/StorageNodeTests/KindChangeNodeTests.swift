@@ -47,6 +47,44 @@ import Testing
     }
   }
 
+  /// Seed 20559: after the restart the segment was taken for a full one, whose pages had all never been written.
+  @Test("a tail segment that a configuration left out, and that comes back as a full one after a restart, copies pages")
+  func tailComesBackAsFull() throws {
+    var g = DeterministicGenerator(seed: 14)
+    let c = try TestCluster(5, kinds: [.full, .full, .tail, .tail, .full]) { $0.chunkSize = 16 << 10 }
+    c.create()
+    var log = TestLog()
+    for _ in 0..<10 {
+      let from = log.last
+      for _ in 0..<200 { log.random(pages: 24, using: &g) }
+      for k in 0..<5 { c.give(.append(vdl: from, minReadPoint: from, log.batch(after: from)), c.header(), to: k) }
+      c.settle()
+      c.pass(milliseconds: 50)
+    }
+    #expect(c.status(2)?.gcPoint ?? .zero > .zero, "it has given up nothing")
+    // Out, in a transition that it hears of; it does not hear of the end.
+    var out = c.members
+    out.remove(at: 2)
+    var leaving = c.group(epoch: 2, members: out)
+    leaving.pending = leaving.rule
+    for k in 0..<5 { c.give(.configure(leaving), c.header(), to: k) }
+    c.settle()
+    try c.nodes[2].restart(now: c.now, using: &g)
+    var members = c.members
+    members[2].kind = .full
+    let new = c.group(epoch: 3, members: members)
+    for k in 0..<5 { c.give(.configure(new), c.header(membership: 2), to: k) }
+    c.pass(milliseconds: 1000)
+    #expect(c.scl(2) == log.last.value)
+    try c.checkChains()
+    for page in 0..<UInt64(24) {
+      let expected = try log.page(page, at: log.last)
+      #expect(
+        c.read(2, testPage(page), at: log.last, requiredSCL: log.last, membership: 3)
+          == .page(expected.0, expected.1), "page \(page)")
+    }
+  }
+
   /// Seed 20034: the answer was taken for a baseline without pages, and all pages here for never written.
   @Test("what a tail segment was answered does not end the copy of the full one that it has become")
   func answerOfTheOtherKind() throws {

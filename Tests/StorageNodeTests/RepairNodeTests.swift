@@ -101,7 +101,11 @@ import Testing
 
   /// Whoever asked for the copy, a source that is gone is not asked for ever.
   @Test func aSourceThatIsGoneIsPassedOver() throws {
-    let c = try TestCluster(5, kinds: [.full, .full, .full, .tail, .tail]) { $0.chunkSize = 16 << 10 }
+    let c = try TestCluster(5, kinds: [.full, .full, .full, .tail, .tail]) {
+      $0.chunkSize = 16 << 10
+      // So little that the tails do not keep what member 2 lacks.
+      $0.logLimit = 128 << 10
+    }
     c.create()
     c.nodes[2].isDown = true
     var log = TestLog()
