@@ -89,9 +89,12 @@ let package = Package(
         "BorealisEndpointResolver", "BorealisCapacityScaler", "BorealisComputeEngine", "BorealisRuntime",
         "BorealisVolume",
       ], path: "Modules/Conformance"),
+    .target(name: "CBorealisFlushRing", path: "Plugins/CFlushRing"),
     .target(
-      name: "BorealisFileStorageBackend", dependencies: ["BorealisCore", "BorealisStorageBackend", "CBorealisSystem"],
-      path: "Plugins/FileStorageBackend"),
+      name: "BorealisFileStorageBackend",
+      dependencies: [
+        "BorealisCore", "BorealisStorageBackend", "BorealisRuntime", "CBorealisFlushRing", "CBorealisSystem",
+      ], path: "Plugins/FileStorageBackend"),
     .systemLibrary(
       name: "CBorealisSQLite", path: "Plugins/CSQLite", pkgConfig: "sqlite3",
       providers: [.apt(["libsqlite3-dev"]), .brew(["sqlite3"])]),

@@ -54,7 +54,7 @@ public enum StorageBackendConformance {
   }
 
   /// All checks.
-  public static let checks: [Check] = contents + durability + space + lifetime
+  public static let checks: [Check] = contents + durability + space + lifetime + queue
 }
 
 /// A place that a backend keeps its bytes in, for conformance checks: a directory, a disk, an object in memory.

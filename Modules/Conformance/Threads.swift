@@ -8,6 +8,12 @@ import Synchronization
   import Glibc
 #endif
 
+/// Sleeps.
+func pause(milliseconds: Int) {
+  var time = timespec(tv_sec: 0, tv_nsec: milliseconds * 1_000_000)
+  nanosleep(&time, nil)
+}
+
 /// Runs `body` on that many threads of its own, waits for all, and throws what one of them threw first.
 ///
 /// Threads and not tasks: calls of a backend block.

@@ -7,9 +7,10 @@ import Synchronization
 
 /// Runs one storage node in this process: the machine in a lock, two threads of its own, a backend and a transport.
 ///
-/// The log thread appends and flushes; the other one ticks, coalesces, gossips and scrubs. Messages are handled on the
-/// thread that delivers them. Effects are performed after the lock is let go.
-public final class StorageNodeHost: MessageReceiver {
+/// The log thread appends and flushes, unless the backend takes that on without a thread that waits (`begin`); the other one
+/// ticks, coalesces, gossips and scrubs. Messages are handled on the thread that delivers them. Effects are performed after
+/// the lock is let go.
+public final class StorageNodeHost: MessageReceiver, LogLane {
   /// The node.
   public let id: NodeID
   private let node: Guarded<StorageNode>
@@ -24,6 +25,9 @@ public final class StorageNodeHost: MessageReceiver {
   private let isRunning = Atomic<Bool>(true)
   private let threads = Mutex<[WorkerThread]>([])
   private let tickMilliseconds: UInt64
+  private let queuesLogJobs: Bool
+  /// A job that the backend did not take, for the log thread.
+  private let returnedJob = Guarded<StorageJob?>(nil)
 
   /// Opens the node on `backend` (formats it when empty, recovers otherwise), starts its threads and registers with `transport`.
   ///
@@ -36,6 +40,7 @@ public final class StorageNodeHost: MessageReceiver {
     self.backend = backend
     self.transport = transport
     self.tickMilliseconds = tickMilliseconds
+    queuesLogJobs = backend.queuesLogJobs
     node = Guarded(
       try StorageNode(id: id, volume: volume, backend: backend, configuration: configuration, now: SystemClock.now))
     transport.register(.node(id), self)
@@ -59,7 +64,7 @@ public final class StorageNodeHost: MessageReceiver {
 
   /// Wakes the threads for what was received.
   public func endOfBurst() {
-    if wantsLog.load(ordering: .relaxed), wantsLog.exchange(false, ordering: .relaxed) { logSignal.raise() }
+    if wantsLog.load(ordering: .relaxed), wantsLog.exchange(false, ordering: .relaxed) { goOnWithLog() }
     if wantsBackground.load(ordering: .relaxed), wantsBackground.exchange(false, ordering: .relaxed) {
       backgroundSignal.raise()
     }
@@ -94,8 +99,27 @@ public final class StorageNodeHost: MessageReceiver {
   private func runLog() {
     WorkerThread.letOthersFinish()
     while isRunning.load(ordering: .acquiring) {
-      if !step(.log) { logSignal.wait() }
+      if queuesLogJobs {
+        if let job = returnedJob.withLock({ $0.take() }) { perform(job) } else { logSignal.wait() }
+      } else if !step(.log) {
+        logSignal.wait()
+      }
     }
+  }
+
+  /// There is something to flush: begins with it, or wakes the thread that does.
+  private func goOnWithLog() {
+    guard queuesLogJobs else { return logSignal.raise() }
+    guard isRunning.load(ordering: .acquiring) else { return }
+    guard let job = node.withLock({ $0.nextJob(.log, now: SystemClock.now) }) else { return }
+    if !backend.begin(job, for: self) { returned(job) }
+  }
+  /// The backend has done a job of the log lane.
+  public func ended(_ job: StorageJob, error: StorageBackendError?) { complete(job, error) }
+  /// The backend has not: the log thread does it.
+  public func returned(_ job: StorageJob) {
+    returnedJob.withLock { $0 = job }
+    logSignal.raise()
   }
 
   private func runBackground() {
@@ -109,7 +133,7 @@ public final class StorageNodeHost: MessageReceiver {
           node.tick(now: now, into: &out)
           return node.hasLogWork
         }
-        if hasLogWork { logSignal.raise() }
+        if hasLogWork { goOnWithLog() }
         send(out)
       }
       if !step(.background) {
@@ -121,16 +145,20 @@ public final class StorageNodeHost: MessageReceiver {
   /// Performs the lane's next job; whether there was one.
   private func step(_ lane: StorageLane) -> Bool {
     guard let job = node.withLock({ $0.nextJob(lane, now: SystemClock.now) }) else { return false }
-    let error = backend.perform(job)
-    guard isRunning.load(ordering: .acquiring) else { return true }
+    perform(job)
+    return true
+  }
+  private func perform(_ job: StorageJob) { complete(job, backend.perform(job)) }
+
+  private func complete(_ job: StorageJob, _ error: StorageBackendError?) {
+    guard isRunning.load(ordering: .acquiring) else { return }
     var out: [Outgoing] = []
     let work = node.withLock { node in
       node.complete(job, error: error, now: SystemClock.now, into: &out)
       return (log: node.hasLogWork, background: node.hasBackgroundWork)
     }
-    if work.log, lane != .log { logSignal.raise() }
-    if work.background, lane != .background { backgroundSignal.raise() }
+    if work.log { if job.lane != .log || queuesLogJobs { goOnWithLog() } }
+    if work.background, job.lane != .background { backgroundSignal.raise() }
     send(out)
-    return true
   }
 }

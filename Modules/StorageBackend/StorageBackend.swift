@@ -45,6 +45,8 @@ public enum StorageFile: UInt8, CaseIterable, Hashable, Sendable, CustomStringCo
 /// 8. After `close` every call throws `.closed`; opening the same place again shows what was durable (and, without a
 ///    crash in between, everything written).
 /// 9. One place is open at most once: a second open throws `.locked`, until the first has closed or its process is gone.
+/// 10. A job that `begin` takes ends as `perform` would have ended it, and its lane hears of that once: also where the backend is
+///    closed meanwhile, which waits for it. Jobs that were taken do not wait for one another.
 ///
 /// Implementing: calls block the calling thread, which is one of the node's own, never one of Swift's pool.
 public protocol StorageBackend: Sendable {
@@ -63,6 +65,12 @@ public protocol StorageBackend: Sendable {
   func release(_ file: StorageFile, from offset: UInt64, length: ByteCount) throws(StorageBackendError)
   /// Cuts the file to `size`, or extends it with zeros.
   func truncate(_ file: StorageFile, to size: ByteCount) throws(StorageBackendError)
+  /// Whether `begin` may take jobs: else nobody need try.
+  var queuesLogJobs: Bool { get }
+  /// Begins a job of the log lane without a thread that waits for it; false where it is to be performed instead.
+  ///
+  /// The fewer threads a commit has to wake, the sooner it is durable. By default no job is taken.
+  func begin(_ job: StorageJob, for lane: any LogLane) -> Bool
   /// Ends the use of the backend; does not sync.
   func close()
 }

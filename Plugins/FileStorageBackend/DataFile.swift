@@ -83,23 +83,45 @@ final class DataFile: Sendable {
     _ direct: DirectWrites, at offset: UInt64, _ bytes: UnsafeRawBufferPointer
   ) throws(StorageBackendError) -> Bool {
     do throws(SystemFailure) { return try direct.write(at: offset, bytes) == .written } catch {
-      // For lack of space nothing was lost; anything else is a failed flush (see above).
-      if error.code != .noSpace { rememberFailure(error) }
-      throw StorageBackendError(error.code, operation: "write", file: file, detail: error.detail)
+      throw directWriteFailed(error)
     }
+  }
+  /// Remembers how a direct write failed.
+  func directWriteFailed(_ failure: SystemFailure) -> StorageBackendError {
+    // For lack of space nothing was lost; anything else is a failed flush (see above).
+    if failure.code != .noSpace { rememberFailure(failure) }
+    return StorageBackendError(failure.code, operation: "write", file: file, detail: failure.detail)
+  }
+
+  // MARK: Writes through a queue
+
+  /// How to write a piece around the page cache; nil where it must be written as all else.
+  func directWrites(at offset: UInt64, _ length: Int) -> DirectWrites? {
+    guard let direct, direct.takes(offset, length), !hasFailed.load(ordering: .relaxed) else { return nil }
+    let (end, overflow) = offset.addingReportingOverflow(UInt64(length))
+    return !overflow && end <= settledEnd.load(ordering: .relaxed) ? direct : nil
+  }
+  /// The change that a flush would make durable last; nil where all are.
+  var unflushed: UInt64? {
+    // Changes that are counted later may or may not be in this flush: they want another one.
+    let change = changes.load(ordering: .acquiring)
+    return change <= flushed.load(ordering: .acquiring) ? nil : change
+  }
+  /// Changes up to here are durable.
+  func flushed(_ change: UInt64) { flushed.max(change, ordering: .acquiringAndReleasing) }
+  /// Remembers how a flush failed.
+  func flushFailed(_ failure: SystemFailure) -> StorageBackendError {
+    rememberFailure(failure)
+    // Whatever the number: a flush that failed for lack of space has lost its pages, too.
+    return StorageBackendError(.inputOutput, operation: "sync", file: file, detail: failure.detail)
   }
   private func noteChange() { changes.wrappingAdd(1, ordering: .acquiringAndReleasing) }
 
   func sync() throws(StorageBackendError) {
     try checkUsable("sync")
-    // Changes that are counted later may or may not be in this flush: they want another one.
-    let change = changes.load(ordering: .acquiring)
-    if change <= flushed.load(ordering: .acquiring) { return }
-    do throws(SystemFailure) { try flushData() } catch {
-      // Whatever the number: a flush that failed for lack of space has lost its pages, too.
-      throw StorageBackendError(.inputOutput, operation: "sync", file: file, detail: error.detail)
-    }
-    flushed.max(change, ordering: .acquiringAndReleasing)
+    guard let change = unflushed else { return }
+    do throws(SystemFailure) { try flushData() } catch { throw flushFailed(error) }
+    flushed(change)
   }
 
   func reserve(upTo size: UInt64) throws(StorageBackendError) {

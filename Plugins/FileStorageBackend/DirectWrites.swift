@@ -37,7 +37,7 @@ final class DirectWrites: @unchecked Sendable {
     case declined
   }
 
-  private let descriptor: Descriptor
+  let descriptor: Descriptor
   private let buffer: UnsafeMutableRawBufferPointer
   /// The range written last, one piece behind the other, that was not fetched back yet.
   private let turn = Mutex<Range<UInt64>>(0..<0)
@@ -73,9 +73,7 @@ final class DirectWrites: @unchecked Sendable {
 
   /// Writes where that can be done in this way; throws what the system said.
   func write(at offset: UInt64, _ bytes: UnsafeRawBufferPointer) throws(SystemFailure) -> Outcome {
-    guard bytes.count <= DirectWrites.lengthMax, !bytes.isEmpty, offset % DirectWrites.sector == 0,
-      UInt64(bytes.count) % DirectWrites.sector == 0, !isRefused.load(ordering: .relaxed)
-    else { return .declined }
+    guard takes(offset, bytes.count) else { return .declined }
     // Somebody else is writing: no reason to wait for them.
     let outcome = try turn.withLockIfAvailable {
       (recent: inout sending Range<UInt64>) throws(SystemFailure) -> Outcome in
@@ -85,13 +83,28 @@ final class DirectWrites: @unchecked Sendable {
         note(offset, UInt64(bytes.count), in: &recent)
         return Outcome.written
       } catch {
-        // Asked for larger sectors, or not at all possible here: before anything was written.
-        guard error.number == EINVAL || error.number == EOPNOTSUPP else { throw error }
-        isRefused.store(true, ordering: .relaxed)
+        guard refuses(error) else { throw error }
         return Outcome.declined
       }
     }
     return outcome ?? .declined
+  }
+  /// Whether a piece can be written in this way.
+  func takes(_ offset: UInt64, _ length: Int) -> Bool {
+    length > 0 && length <= DirectWrites.lengthMax && offset % DirectWrites.sector == 0
+      && UInt64(length) % DirectWrites.sector == 0 && !isRefused.load(ordering: .relaxed)
+  }
+  /// Whether a failure says that the device asks for larger sectors, or that it cannot be done here at all.
+  ///
+  /// Nothing was written then, and it is not tried again.
+  func refuses(_ failure: SystemFailure) -> Bool {
+    guard failure.number == EINVAL || failure.number == EOPNOTSUPP else { return false }
+    isRefused.store(true, ordering: .relaxed)
+    return true
+  }
+  /// A piece was written through a queue.
+  func note(_ offset: UInt64, _ length: Int) {
+    turn.withLock { recent in note(offset, UInt64(length), in: &recent) }
   }
   private func note(_ offset: UInt64, _ length: UInt64, in recent: inout Range<UInt64>) {
     recent = (recent.upperBound == offset ? recent.lowerBound : offset)..<(offset + length)

@@ -13,7 +13,7 @@ public import BorealisStorageBackend
 ///
 /// Writes go through the page cache, so they survive kill -9 at once and loss of power after `sync` (fdatasync). Only small
 /// writes of whole sectors into the log's reserved space, as a commit makes, go around it where the system can, and are
-/// durable when they return. Space of the log is allocated and written with zeros when it is reserved; that of the other files is allocated. Released ranges
+/// durable when they return; `begin` takes those, for one thread of the process (`FileStorageOptions.LogWrites`). Space of the log is allocated and written with zeros when it is reserved; that of the other files is allocated. Released ranges
 /// become holes. An exclusive flock on `lock` keeps others out and ends with the process.
 ///
 /// Calls may come from any threads. `close` waits for the calls under way.
@@ -23,6 +23,8 @@ public final class FileStorageBackend: StorageBackend {
   private let files: [DataFile]
   private let lock: Descriptor
   private let use = UseLock()
+  private let queue: FlushQueue?
+  private let flight: LogFlight?
 
   /// Opens `directory` for this object alone, making it and its files where they are missing.
   ///
@@ -65,6 +67,8 @@ public final class FileStorageBackend: StorageBackend {
       self.directory = directory
       self.files = files
       self.lock = lock
+      queue = options.logWrites == .queued && options.flush == .device ? FlushQueue.shared : nil
+      flight = queue == nil ? nil : LogFlight(use)
     } catch {
       for descriptor in opened { descriptor.close() }
       switch error {
@@ -122,7 +126,24 @@ public final class FileStorageBackend: StorageBackend {
     defer { use.leave() }
     try files[Int(file.rawValue)].truncate(to: size.value)
   }
-  /// Waits for the calls under way, closes the files and gives the lock back.
+  /// Whether the process has a queue for writes to logs.
+  public var queuesLogJobs: Bool { queue != nil }
+  /// Takes small writes of whole sectors into the log's reserved space, as a commit makes, with the flush behind them.
+  public func begin(_ job: StorageJob, for lane: any LogLane) -> Bool {
+    guard let queue, let flight, job.operations.count == 2, case .sync(.log) = job.operations[1],
+      case .write(.log, let offset, let bytes) = job.operations[0], use.enter()
+    else { return false }
+    let file = files[Int(StorageFile.log.rawValue)]
+    guard let direct = file.directWrites(at: offset, bytes.count),
+      flight.take(bytes, at: offset, of: job, in: file, direct, for: lane)
+    else {
+      use.leave()
+      return false
+    }
+    queue.put(flight)
+    return true
+  }
+  /// Waits for the calls and queued jobs under way, closes the files and gives the lock back.
   public func close() {
     use.end {
       for file in files { file.close() }

@@ -15,14 +15,25 @@ public struct FileStorageOptions: Sendable, Hashable {
     case unsafeNever
   }
 
+  /// On which thread commits are written to the log.
+  public enum LogWrites: Sendable, Hashable {
+    /// On one for all nodes of the process, with io_uring, where the system has it and allows it; else as `blocking`.
+    case queued
+    /// On the node's own.
+    case blocking
+  }
+
   /// What to do when the directory does not exist.
   public var creation: Creation
   /// What `sync` does.
   public var flush: Flush
+  /// On which thread commits are written to the log.
+  public var logWrites: LogWrites
 
   /// Makes options.
-  public init(creation: Creation = .createIfMissing, flush: Flush = .device) {
+  public init(creation: Creation = .createIfMissing, flush: Flush = .device, logWrites: LogWrites = .queued) {
     self.creation = creation
     self.flush = flush
+    self.logWrites = logWrites
   }
 }

@@ -24,6 +24,8 @@ struct SystemFailure: Error {
     default: .inputOutput
     }
   }
+  /// Whether it says nothing of the device: the same call may succeed now.
+  var isTemporary: Bool { number == EINTR || number == EAGAIN }
   /// The system's words and number.
   var detail: String { "\(String(cString: strerror(number))), errno \(number)" }
 }

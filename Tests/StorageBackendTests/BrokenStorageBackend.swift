@@ -14,6 +14,7 @@ enum Flaw: String, CaseIterable, Sendable {
   case swallowsNoSpace, staysFull, swallowsNoSpaceOfReservations
   case sharesABuffer, writesWholeSectors
   case worksAfterClose, forgetsUnsyncedOnClose, losesSyncedWhenClosed, opensTwice
+  case swallowsQueuedJobs, forgetsQueuedJobsWhenClosed
 
   /// The check that has to see it.
   var check: String {
@@ -44,6 +45,8 @@ enum Flaw: String, CaseIterable, Sendable {
     case .forgetsUnsyncedOnClose: "8 opening again shows everything written"
     case .losesSyncedWhenClosed: "8 what was synced survives close and loss of power"
     case .opensTwice: "9 a second opening throws locked"
+    case .swallowsQueuedJobs: "10 queued jobs end as performed ones do"
+    case .forgetsQueuedJobsWhenClosed: "10 closing waits for queued jobs"
     }
   }
 }
@@ -127,6 +130,17 @@ final class BrokenStorageBackend: StorageBackend {
     self.place = place
   }
 
+  var queuesLogJobs: Bool { flaw == .swallowsQueuedJobs || flaw == .forgetsQueuedJobsWhenClosed }
+  func begin(_ job: StorageJob, for lane: any LogLane) -> Bool {
+    switch flaw {
+    case .swallowsQueuedJobs:
+      lane.ended(job, error: nil)
+      return true
+    // Nobody hears of it any more.
+    case .forgetsQueuedJobsWhenClosed: return true
+    default: return false
+    }
+  }
   func size(of file: StorageFile) throws(StorageBackendError) -> ByteCount {
     try releaseHeld()
     return try base.size(of: renamed(file))

@@ -217,14 +217,18 @@ import Testing
     try onThreads(2) { index in
       if index == 0 {
         defer { reserving.store(false, ordering: .relaxed) }
-        return try backend.reserve(.log, upTo: .mebibytes(16))
+        // Again on a machine that gives the other thread no time meanwhile.
+        for size in UInt64(1)...32 where written.load(ordering: .relaxed) == 0 {
+          try backend.reserve(.log, upTo: .mebibytes(16 * size))
+        }
+        return
       }
       while reserving.load(ordering: .relaxed) {
         try backend.put(.pages, at: written.load(ordering: .relaxed) % 64 << 20, bytes)
         written.wrappingAdd(1, ordering: .relaxed)
       }
     }
-    #expect(try backend.size(of: .log) == .mebibytes(16))
+    #expect(try backend.size(of: .log) >= .mebibytes(16))
     #expect(written.load(ordering: .relaxed) > 0)
   }
 }
