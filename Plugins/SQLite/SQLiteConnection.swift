@@ -12,27 +12,17 @@ import Synchronization
 ///
 /// Who has a thread to block uses `SQLiteSession` instead, or the methods named `blocking`.
 public final class SQLiteConnection: Sendable {
-  private let queue: SessionQueue
+  private let queue = SessionQueue<SQLiteSession>()
 
   /// Opens a database; the writer makes it where there is none.
   public init(
     _ vfs: SQLiteVFS, _ path: String, busyTimeoutMilliseconds: UInt64 = 5000
   ) async throws(SQLiteError) {
-    let queue = SessionQueue()
-    self.queue = queue
-    let opened: Result<Void, SQLiteError> = await withCheckedContinuation { continuation in
-      queue.start {
-        do throws(SQLiteError) {
-          let session = try SQLiteSession(vfs, path, busyTimeoutMilliseconds: busyTimeoutMilliseconds)
-          continuation.resume(returning: .success(()))
-          return session
-        } catch {
-          continuation.resume(returning: .failure(error))
-          return nil
-        }
-      }
+    try await queue.start { () throws(SQLiteError) in
+      try SQLiteSession(vfs, path, busyTimeoutMilliseconds: busyTimeoutMilliseconds)
+    } end: {
+      $0.close()
     }
-    try opened.get()
   }
   deinit { queue.close() }
 
@@ -41,12 +31,7 @@ public final class SQLiteConnection: Sendable {
 
   /// Runs `body` with the connection's session, on its thread.
   public func perform<T: Sendable>(_ body: @escaping @Sendable (SQLiteSession) throws -> T) async throws -> T {
-    try await withCheckedThrowingContinuation { continuation in
-      queue.add { session in
-        guard let session else { return continuation.resume(throwing: SQLiteConnection.closed) }
-        continuation.resume(with: Result { try body(session) })
-      }
-    }
+    try await queue.perform(SQLiteConnection.closed, body)
   }
   /// Runs `body` with the connection's session, and blocks the calling thread meanwhile.
   public func blockingPerform<T: Sendable>(_ body: @escaping @Sendable (SQLiteSession) throws -> T) throws -> T {
@@ -108,48 +93,24 @@ public final class SQLiteConnection: Sendable {
     }
     return try result.get()
   }
-  func add(_ job: @escaping @Sendable (SQLiteSession?) -> Void) { queue.add(job) }
-}
-
-/// The thread of a connection and what it is to do.
-private final class SessionQueue: Sendable {
-  typealias Job = @Sendable (SQLiteSession?) -> Void
-  private struct State: Sendable {
-    var jobs: [Job] = []
-    var isClosed = false
-  }
-  private let state = Mutex(State())
-  private let signal = ThreadSignal()
-  private let thread = Mutex<WorkerThread?>(nil)
-
-  /// Begins: `open` runs first, on the thread.
-  func start(_ open: @escaping @Sendable () -> SQLiteSession?) {
-    let (state, signal) = (self, signal)
-    thread.withLock { $0 = WorkerThread { state.run(open(), signal) } }
-  }
-  func add(_ job: @escaping Job) {
-    let isClosed = state.withLock { state in
-      if !state.isClosed { state.jobs.append(job) }
-      return state.isClosed
-    }
-    if isClosed { job(nil) } else { signal.raise() }
-  }
-  func close() {
-    state.withLock { $0.isClosed = true }
-    signal.raise()
-  }
-  private func run(_ session: SQLiteSession?, _ signal: ThreadSignal) {
-    while true {
-      let (jobs, isClosed) = state.withLock { state in
-        defer { state.jobs = [] }
-        return (state.jobs, state.isClosed)
+  /// Runs a statement that gives its rows as they are asked for.
+  ///
+  /// - Parameter finished: called once, on the connection's thread and before the last answer, with whether a transaction
+  ///   is open then, and whether the statement failed.
+  func feed(
+    _ sql: String, parameters: [SQLiteValue],
+    finished: (@Sendable (_ isInTransaction: Bool, _ failed: Bool) -> Void)? = nil
+  ) -> RowFeed<SQLiteRow, SQLiteError> {
+    let closed = SQLiteError(code: SQLITE_MISUSE, message: "the connection is closed", sql: sql)
+    return RowFeed(queue, batch: 64, closed: closed) { session, sink throws(SQLiteError) in
+      guard try session.isReadOnly(sql) else { return sink.rows = try session.query(sql, parameters: parameters) }
+      try session.forEachRow(sql, parameters: parameters) { row in
+        sink.rows.append(row)
+        return sink.handOverBatch()
       }
-      for job in jobs { job(session) }
-      if jobs.isEmpty {
-        if isClosed { break }
-        signal.wait()
-      }
+    } finished: { session, error in
+      finished?(session.map { !$0.isAutocommit } ?? false, error != nil)
+      return error
     }
-    session?.close()
   }
 }

@@ -115,8 +115,7 @@ extension PostgreSQLTests {
 
     @Test func rowsComeAsTheyAreFound() async throws {
       try await withThread { _, _, thread in
-        let feed = RowFeed(thread, sql: "select i, repeat('x', 100) from generate_series(1, 100000) i", parameters: [])
-        {
+        let feed = thread.feed("select i, repeat('x', 100) from generate_series(1, 100000) i", parameters: []) {
           $1
         }
         var (count, sum) = (0, Int64(0))
@@ -133,11 +132,11 @@ extension PostgreSQLTests {
         #expect(sum == 5_000_050_000)
         // A loop that ends early cancels the statement, and the connection goes on.
         do {
-          let endless = RowFeed(thread, sql: "select generate_series(1, 1000000000)", parameters: []) { $1 }
+          let endless = thread.feed("select generate_series(1, 1000000000)", parameters: []) { $1 }
           #expect(try await !endless.next().isEmpty)
         }
         #expect(try await thread.perform { try $0.query("select 1", parameters: []).count } == 1)
-        let failing = RowFeed(thread, sql: "select 10 / (500 - i) from generate_series(1, 1000) i", parameters: []) {
+        let failing = thread.feed("select 10 / (500 - i) from generate_series(1, 1000) i", parameters: []) {
           $1
         }
         let error = await #expect(throws: SQLError.self) { while try await !failing.next().isEmpty {} }

@@ -290,7 +290,7 @@ final class PQSession: SQLSession {
     guard !isInTransaction else {
       throw SQLError(.invalidArgument, "a transaction is open already: end it first", instance: instance)
     }
-    try execute(kind == .read ? "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY" : "BEGIN", parameters: [])
+    _ = try execute(kind == .read ? "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY" : "BEGIN", parameters: [])
     // The end of what only reads has no outcome that could be unknown.
     let wasReadOnly = isReadOnly
     isReadOnly = wasReadOnly || kind == .read
@@ -300,7 +300,7 @@ final class PQSession: SQLSession {
       if !isLost { _ = try? execute("ROLLBACK", parameters: []) }
       throw error
     }
-    try execute("COMMIT", parameters: [])
+    _ = try execute("COMMIT", parameters: [])
     return value
   }
 }

@@ -156,7 +156,7 @@ final class PostgreSQLConnection: SQLConnection {
     try begin(wasIn, sql)
     do throws(SQLError) {
       let thread = try await current()
-      let feed = RowFeed(thread, sql: sql, parameters: parameters) { [self] isIn, error in
+      let feed = thread.feed(sql, parameters: parameters) { [self] isIn, error in
         settle(wasIn: wasIn, isIn: isIn, isQuery: true, failed: error != nil, nil)
         let isEnded = owner.isTerminated
         if isEnded { close() }
@@ -175,8 +175,8 @@ final class PostgreSQLConnection: SQLConnection {
   }
 
   private final class Source: SQLRowSource {
-    private let feed: RowFeed
-    init(_ feed: RowFeed) { self.feed = feed }
+    private let feed: RowFeed<SQLRow, SQLError>
+    init(_ feed: RowFeed<SQLRow, SQLError>) { self.feed = feed }
     func next() async throws(SQLError) -> [SQLRow] { try await feed.next() }
   }
 }

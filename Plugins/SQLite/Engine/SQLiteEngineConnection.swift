@@ -144,7 +144,7 @@ final class SQLiteEngineConnection: SQLConnection {
     let wasIn = state.withLock { $0.isInTransaction }
     do throws(SQLError) {
       let connection = try await current()
-      let feed = RowFeed(connection: connection, sql: sql, parameters: parameters) { [self] isIn, failed in
+      let feed = connection.feed(sql, parameters: parameters) { [self] isIn, failed in
         settle(wasIn: wasIn, isIn: isIn, isQuery: true, failed: failed)
       }
       return Source(self, feed)
@@ -166,9 +166,9 @@ final class SQLiteEngineConnection: SQLConnection {
 
   private final class Source: SQLRowSource {
     private let connection: SQLiteEngineConnection
-    private let feed: RowFeed
+    private let feed: RowFeed<SQLRow, SQLiteError>
 
-    init(_ connection: SQLiteEngineConnection, _ feed: RowFeed) {
+    init(_ connection: SQLiteEngineConnection, _ feed: RowFeed<SQLRow, SQLiteError>) {
       self.connection = connection
       self.feed = feed
     }
