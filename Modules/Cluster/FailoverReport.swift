@@ -1,7 +1,7 @@
 public import BorealisClusterModel
 
 /// What a failover did, and when: all times in nanoseconds since 1970.
-public struct FailoverReport: Hashable, Sendable, Codable {
+public struct FailoverReport: Hashable, Sendable, Codable, CustomStringConvertible {
   /// Why it happened.
   public enum Cause: String, Hashable, Sendable, Codable {
     /// Somebody asked for it.
@@ -37,6 +37,12 @@ public struct FailoverReport: Hashable, Sendable, Codable {
   /// From the last sign of life to the endpoint's move, in milliseconds.
   public var milliseconds: Double { Double(endpointMovedAt &- failedAt) / 1_000_000 }
 
+  /// The time line in one line, for people.
+  public var description: String {
+    func after(_ time: UInt64) -> UInt64 { (time &- min(time, failedAt)) / 1_000_000 }
+    return "\(oldWriter) -> \(newWriter), epoch \(newEpoch): detected after \(after(detectedAt)), "
+      + "fenced \(after(fencedAt)), promoted \(after(promotedAt)), endpoint moved \(after(endpointMovedAt)) ms"
+  }
   /// The time line, a line each, for people.
   public var timeline: String {
     func line(_ name: String, _ time: UInt64) -> String {
