@@ -253,9 +253,8 @@ let package = Package(
     .testTarget(
       name: "PostgreSQLTests",
       dependencies: [
-        "Borealis", "BorealisPostgreSQL", "BorealisMount", "BorealisComputeEngine", "BorealisClusterModel",
-        "BorealisRuntime",
-        "BorealisFileSystem", "BorealisConformance", "BorealisCore",
+        "Borealis", "BorealisPostgreSQL", "BorealisMount", "BorealisCommandLine", "BorealisComputeEngine",
+        "BorealisClusterModel", "BorealisRuntime", "BorealisFileSystem", "BorealisConformance", "BorealisCore",
       ], path: "Tests/PostgreSQLTests"),
     .testTarget(
       name: "SimulationTests",

@@ -70,7 +70,7 @@ static void run_child(const borealis_child *child, pid_t parent, int report) {
 #if defined(__linux__)
   if (child->dies_with_thread) {
     // After setuid, which clears it.
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) goto failed;
+    if (prctl(PR_SET_PDEATHSIG, child->dies_with_thread) != 0) goto failed;
     // The parent may have died before: then nobody will send the signal.
     if (getppid() != parent) _exit(127);
   }

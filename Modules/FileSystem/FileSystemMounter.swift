@@ -44,6 +44,13 @@ public struct MountOptions: Sendable {
   ///
   /// Nil: the limit of an overlay; else 128 TiB, all free, since a volume grows.
   public var capacity: (@Sendable () -> MountCapacity)?
+  /// Whether so little room is left that files should grow no more; must not block.
+  ///
+  /// Nil: they always may. Asked when a file of `growingFreely` bytes or more is to grow by a write or `fallocate`, which then fails with `ENOSPC`.
+  /// Everything else goes on, so that an engine can still write its log, and make room.
+  public var refusesGrowth: (@Sendable () -> Bool)?
+  /// A file smaller than this may grow however little room is left.
+  public static let growingFreely = ByteCount.mebibytes(1)
   /// The defaults.
   public init() {}
 }

@@ -38,7 +38,7 @@ struct MountCommand: AsyncParsableCommand {
     options.threads = threads
     options.threadsMax = max(options.threadsMax, threads)
     let disk = directory
-    options.capacity = { MountCommand.capacity(of: disk) }
+    options.capacity = { MountCapacity(ofDiskWith: disk) }
     // Whoever mounts blocks for a moment; nothing else runs in this process yet.
     let mount = try FUSEMounter().mount(mounted.files, at: point, options: options)
     var mounts = [mount]
@@ -74,12 +74,15 @@ struct MountCommand: AsyncParsableCommand {
     let overlay = OverlaySpace(on: ReadPointSpace(volume), limit: .mebibytes(viewLimit))
     return try FUSEMounter().mount(try VolumeFileSystem.mount(overlay), at: path, options: options)
   }
-  /// What the disk of the nodes has, for six copies.
-  private static func capacity(of directory: String) -> MountCapacity {
+}
+
+extension MountCapacity {
+  /// What the disk with the nodes' directory has, for six copies.
+  init(ofDiskWith directory: String) {
     let copies: UInt64 = 6
     let found = try? FileManager.default.attributesOfFileSystem(forPath: directory)
     let total = (found?[.systemSize] as? NSNumber)?.uint64Value ?? 0
     let free = (found?[.systemFreeSize] as? NSNumber)?.uint64Value ?? 0
-    return MountCapacity(total: ByteCount(total / copies), free: ByteCount(free / copies))
+    self.init(total: ByteCount(total / copies), free: ByteCount(free / copies))
   }
 }

@@ -85,12 +85,28 @@ extension FUSEMount {
 
   // MARK: Room
 
+  /// Refuses the growth of a file that is not small, where little room is left.
+  func checkGrowth(of file: OpenFile, to end: UInt64, _ operation: StaticString) throws(FileSystemError) {
+    guard let refusesGrowth = options.refusesGrowth else { return }
+    let size = try files.attributes(of: file).size
+    guard end > size, size >= MountOptions.growingFreely.value, refusesGrowth() else { return }
+    throw FileSystemError(.noSpace, operation: operation, inode: file.inode)
+  }
+  func write(
+    _ number: UInt64, at offset: UInt64, _ bytes: UnsafeRawBufferPointer
+  ) throws(FileSystemError) -> Answer {
+    let file = try file(number)
+    try checkGrowth(of: file, to: offset &+ UInt64(bytes.count), "write")
+    try files.write(file, at: offset, bytes)
+    return .written(bytes.count)
+  }
   func allocate(
     _ number: UInt64, _ mode: Int32, at offset: UInt64, count: UInt64
   ) throws(FileSystemError) -> Answer {
     let file = try file(number)
     let (end, overflow) = offset.addingReportingOverflow(count)
     guard !overflow, end <= VolumeFileSystem.fileSizeMax else { return .error(EFBIG) }
+    if mode & FALLOC_FL_KEEP_SIZE == 0 { try checkGrowth(of: file, to: end, "allocate") }
     switch mode {
     case 0: try files.allocate(file, to: end)
     case FALLOC_FL_KEEP_SIZE: break  // A volume has no blocks to reserve beyond the end.

@@ -54,8 +54,7 @@ extension FUSERequest {
     let mount = mount
     mount.counters.wrote(bytes.count)
     let answer = mount.answer { () throws(FileSystemError) in
-      try mount.files.write(try mount.file(information.fh), at: offset, bytes)
-      return .written(bytes.count)
+      try mount.write(information.fh, at: offset, bytes)
     }
     guard case .written = answer, information.flags & O_DSYNC != 0 else {
       send(answer, mount.caching)

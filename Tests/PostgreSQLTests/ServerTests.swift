@@ -102,6 +102,32 @@ extension PostgreSQLTests {
       }
     }
 
+    /// Whoever kills the postmaster alone leaves backends, and not all of them look for it.
+    @Test func aKilledPostmasterLeavesNoBackends() async throws {
+      try await withServers { servers in
+        try await servers.initialize()
+        let server = try await servers.start(servers.configuration())
+        let target = server.ownTarget()
+        let cutter = PQSession.Cutter()
+        let busy = Task {
+          try await blocking {
+            let session = try PQSession(target, cutter: cutter)
+            defer { session.close() }
+            return try session.execute("DO $$ BEGIN LOOP END LOOP; END $$", parameters: [])
+          }
+        }
+        try await eventually("the loop runs") {
+          try await server.rows("select 1 from pg_stat_activity where query like 'DO%' and state = 'active'").count == 1
+        }
+        let all = [server.pid] + ProcessTree.descendants(of: server.pid)
+        #expect(kill(server.pid, SIGKILL) == 0)
+        try await eventually("all processes are gone") { all.allSatisfy { kill($0, 0) != 0 } }
+        for pid in all where kill(pid, 0) == 0 { kill(pid, SIGKILL) }
+        cutter.cut()
+        await #expect(throws: SQLError.self) { _ = try await busy.value }
+      }
+    }
+
     @Test func aServerThatCannotStartSaysWhyInItsOwnWords() async throws {
       try await withServers { servers in
         try await servers.initialize()

@@ -19,7 +19,8 @@ typedef struct borealis_child {
   int changes_user;
   uid_t user;
   gid_t group;
-  /// Not 0: the child is killed when the thread that started it ends, and so when this process dies (Linux only).
+  /// Not 0: the signal that the child is sent when the thread that started it ends, and so when this process dies (Linux
+  /// only).
   int dies_with_thread;
 } borealis_child;
 

@@ -23,6 +23,7 @@ struct ServerEngine {
         FileHandle.standardError.write(Data("\(instance)  \(line)\n".utf8))
       }
       let path = URL(fileURLWithPath: directory).standardizedFileURL.path
+      options.room = { MountCapacity(ofDiskWith: path) }
       engine = try PostgreSQLEngine(at: path + "/postgresql", mounter: FUSEMounter(), options: options)
       cluster = file.identifier
     default:

@@ -27,6 +27,8 @@ final class EngineDirectories: Sendable {
   func claim(_ cluster: String, _ instance: InstanceIdentifier) -> String {
     let home = home(cluster, instance)
     return taken.withLock { taken in
+      // Of a process that ended before; while their mount is there, they can be told by it.
+      if !taken.contains(where: { $0.hasPrefix(home + "/") }) { ProcessTree.killOrphans(below: home) }
       var number = 0
       while !taken.insert("\(home)/\(number)").inserted { number += 1 }
       return "\(home)/\(number)"

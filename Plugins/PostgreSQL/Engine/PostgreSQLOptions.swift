@@ -1,6 +1,7 @@
 public import BorealisClusterModel
 public import BorealisComputeEngine
 public import BorealisCore
+public import BorealisFileSystem
 
 /// How PostgreSQL runs as a cluster's engine.
 public struct PostgreSQLOptions: Sendable {
@@ -30,6 +31,15 @@ public struct PostgreSQLOptions: Sendable {
   /// The most memory that the private changes of one reader may take; a reader that needs more is started again at a fresh
   /// read point.
   public var overlayLimit = ByteCount.gibibytes(1)
+  /// The room that the storage nodes' disks have for the database, copies already divided by; must not block.
+  ///
+  /// Nil: not known, and there is always some. What `df` shows on the mount, and what `reserve` is compared with.
+  public var room: (@Sendable () -> MountCapacity)?
+  /// Of `room`, what tables and indexes leave for the log: where less is free, who makes a table grow gets PostgreSQL's error
+  /// "No space left on device", while commits, checkpoints and what makes room go on.
+  ///
+  /// At most a sixteenth of all the room. More than the log ever takes: `max_wal_size` and `wal_keep_size` together.
+  public var reserve = ByteCount.gibibytes(1)
   /// As whom servers run where this process is root's: PostgreSQL refuses to run as root.
   public var serviceUser = "postgres"
   /// Directories in which a server is looked for.

@@ -48,9 +48,12 @@ final class ServedDatabase: Sendable {
     do {
       let owner = try ServiceUser.needed(order.engine.options.serviceUser)
       let isNew = try view.prepare(owner)
-      let mount = try order.mount(view.files, at: path + "/data-mount", owner)
+      // What a reader writes is in its overlay, which has a limit of its own.
+      let limit = view.overlay == nil ? GrowthLimit(order.engine.options) : nil
+      let mount = try order.mount(view.files, at: path + "/data-mount", owner, limit)
       mounted = mount
       (server, certificates) = try order.startServer(storage, on: mount.path, in: path, isNew: isNew, owner)
+      limit?.begin()
       self.mount = mount
     } catch {
       mounted?.abort()

@@ -50,7 +50,7 @@ struct ServerOrder: Sendable {
   }
 
   func mount(
-    _ files: VolumeFileSystem, at path: String, _ owner: ServiceUser?
+    _ files: VolumeFileSystem, at path: String, _ owner: ServiceUser?, _ limit: GrowthLimit?
   ) throws -> any MountedFileSystem {
     if !SystemFiles.exists(path) || SystemFiles.names(in: path).isEmpty {
       // Left as it is where something is mounted there: that is the mounter's to clean away.
@@ -59,6 +59,10 @@ struct ServerOrder: Sendable {
     var options = MountOptions()
     options.source = "borealis:\(cluster)"
     options.allowsOtherUsers = owner != nil
+    if let limit {
+      options.capacity = engine.options.room
+      options.refusesGrowth = { limit.refusesGrowth }
+    }
     return try engine.mounter.mount(files, at: path, options: options)
   }
 

@@ -66,15 +66,20 @@ package final class PostgreSQLServer: Sendable {
     let leftovers = LeftoversOnEnd()
     self.leftovers = leftovers
     let (onLog, files) = (configuration.onLog, files)
+    var program = Program(
+      path: installation.program("postgres"), arguments: files.arguments(parameters), user: owner,
+      directory: files.directory)
+    // It ends its backends at once. Were it killed itself, those that wait for a lock of another one would wait for ever.
+    program.signalAtDeath = SIGQUIT
     process = try ChildProcess(
-      Program(
-        path: installation.program("postgres"), arguments: files.arguments(parameters), user: owner,
-        directory: files.directory),
+      program,
       onLine: { line in
         log.add(line)
         onLog(line)
       },
       onEnd: { _, _ in
+        // Somebody may have killed it alone.
+        ProcessTree.killOrphans(below: data)
         leftovers.remove()
         unlink(files.leftovers)
         files.removeElsewhere()

@@ -23,6 +23,8 @@ struct Program: Sendable {
   var directory = "/"
   /// More of its environment, as `NAME=value`; it inherits nothing else, so that nobody's settings reach it.
   var environment: [String] = []
+  /// What it is sent when this process dies (Linux only).
+  var signalAtDeath = SIGKILL
   /// The last part of the path.
   var name: String { path.split(separator: "/").last.map(String.init) ?? path }
 }
@@ -128,7 +130,7 @@ final class ChildProcess: Sendable {
               child.changes_user = 1
               (child.user, child.group) = (user.user, user.group)
             }
-            child.dies_with_thread = 1
+            child.dies_with_thread = program.signalAtDeath
             return borealis_spawn(&child, &pid)
           }
         }

@@ -43,6 +43,23 @@ enum ProcessTree {
     for pid in descendants(of: root) { _ = signal(pid, SIGKILL) }
     _ = signal(root, SIGKILL)
   }
+  /// Ends servers' backends that work in a directory, or below it, and have no postmaster any more.
+  ///
+  /// Not each of them notices by itself: one that waits for a lock which another one held at its end waits for ever, and its
+  /// client with it.
+  static func killOrphans(below directory: String) {
+    for name in SystemFiles.names(in: "/proc") {
+      guard let pid = pid_t(name), isServer(pid), let place = SystemFiles.target(of: "/proc/\(pid)/cwd"),
+        place == directory || place.hasPrefix(directory + "/"),
+        let title = SystemFiles.text(of: "/proc/\(pid)/cmdline"),
+        title.hasPrefix("postgres: "), let parent = parent(of: pid), !isServer(parent)
+      else { continue }
+      _ = signal(pid, SIGKILL)
+    }
+  }
+  private static func isServer(_ pid: pid_t) -> Bool {
+    SystemFiles.target(of: "/proc/\(pid)/exe")?.split(separator: "/").last?.hasPrefix("postgres") == true
+  }
   private static func signal(_ pid: pid_t, _ number: Int32) -> Int32 {
     #if canImport(Glibc)
       Glibc.kill(pid, number)

@@ -40,6 +40,12 @@ enum SystemFiles {
     return bytes
   }
 
+  /// Where a symbolic link leads; nil where it cannot be read.
+  static func target(of link: String) -> String? {
+    var buffer = [CChar](repeating: 0, count: 4096)
+    let count = readlink(link, &buffer, buffer.count)
+    return count > 0 ? String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self) : nil
+  }
   /// Names in a directory, sorted; none where it is not there.
   static func names(in directory: String) -> [String] {
     guard let stream = opendir(directory) else { return [] }
