@@ -40,6 +40,10 @@ public struct ClusterStatus: Sendable, Codable, Hashable {
     public var lagRecords: UInt64?
     /// Milliseconds that a reader is behind; nil for the writer.
     public var lagMilliseconds: Double?
+    /// The lowest LSN at which a reader looks at the volume: what storage has to keep for it; nil for the writer.
+    public var readPoint: UInt64?
+    /// LSNs between that and the volume's VDL, whose garbage storage cannot collect; nil for the writer.
+    public var readPointRecords: UInt64?
     /// Where its server listens, `host:port`; nil for an engine in the process.
     public var address: String?
   }
@@ -111,10 +115,11 @@ extension Cluster {
   }
   private func describe(_ member: Member, _ vdl: LSN) -> ClusterStatus.Instance {
     let statistics = member.engine.statistics
-    var lag: UInt64?
+    var (lag, point): (UInt64?, LSN?)
     if case .reader(let reader, _) = member.storage {
       let applied = reader.appliedVDL
       lag = vdl > applied ? vdl.value - applied.value : 0
+      point = reader.lowestReadPoint
     }
     return ClusterStatus.Instance(
       identifier: member.identifier.name, role: member.role.rawValue, state: member.state.rawValue,
@@ -124,6 +129,7 @@ extension Cluster {
       connections: statistics.connections, connectionsMax: member.capacity.connectionsMax,
       commits: statistics.commits, commitNanoseconds: statistics.commitNanoseconds, queries: statistics.queries,
       lagRecords: lag, lagMilliseconds: lagMilliseconds(member, vdl: vdl),
+      readPoint: point?.value, readPointRecords: point.map { vdl > $0 ? vdl.value - $0.value : 0 },
       address: member.engine.address?.description)
   }
   private func describeNodes() -> [ClusterStatus.Node] {

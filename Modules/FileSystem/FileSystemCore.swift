@@ -169,6 +169,7 @@ struct FileSystemCore: Sendable {
     lastCommit = max(lastCommit, lsn)
     for attributes in staged {
       if let live = live[attributes.inode] {
+        noteCut(live.attributes, attributes)
         live.applied(attributes, at: lsn)
       } else {
         lastForgotten = max(lastForgotten, lsn)
@@ -180,6 +181,13 @@ struct FileSystemCore: Sendable {
     let now = directories.isEmpty ? 0 : time
     for directory in directories { ensureLive(directory).touched(now, at: lsn) }
     return lsn
+  }
+
+  /// Tells the space of a file that became smaller; only open ones do.
+  private func noteCut(_ old: FileAttributes, _ new: FileAttributes) {
+    guard old.object != 0, new.object != old.object || new.size < old.size else { return }
+    let page = UInt64(tree.pageSize)
+    target?.cut(ObjectID(old.object), to: new.object == old.object ? (new.size + page - 1) / page : 0)
   }
 
   // MARK: Inodes in memory

@@ -43,6 +43,8 @@ public protocol WritablePageSpace: PageSpace {
   func discard(_ object: ObjectID) throws(VolumeError) -> LSN?
   /// Blocks until everything up to `lsn` is durable.
   func waitUntilDurable(_ lsn: LSN) throws(VolumeError)
+  /// Hears that a file was cut to `end` pages, after the mini-transaction that did it.
+  func cut(_ object: ObjectID, to end: UInt64)
 }
 
 extension WritablePageSpace {
@@ -50,6 +52,8 @@ extension WritablePageSpace {
   public func commitLater(_ transaction: borrowing MiniTransaction) throws(VolumeError) -> LSN {
     try commit(transaction)
   }
+  /// Does nothing.
+  public func cut(_ object: ObjectID, to end: UInt64) {}
 }
 
 extension Volume: WritablePageSpace {

@@ -16,10 +16,14 @@ public final class VolumeReaderInstance: MessageReceiver {
   private let instance: PeerID
   private let reads = PendingReads()
   private let readAhead = ReadAheadThread()
+  private let points: Mutex<PointCache>
   private let isClosed = Atomic<Bool>(false)
   private let changed = ThreadSignal()
   private let ticker = ThreadSignal()
   private let thread = Mutex<WorkerThread?>(nil)
+
+  /// One part in so many of the cache's size, besides it, is for pages at read points that have changed since.
+  private static let pointShare = 8
 
   /// Attaches a new reader to `volume`'s writer; returns when the first pages can be read.
   ///
@@ -34,6 +38,8 @@ public final class VolumeReaderInstance: MessageReceiver {
     configuration.pageSize = volume.metadata.pageSize
     configuration.cacheBytes = Int(clamping: cacheBytes.value)
     configuration.readAheadPages = ReadAheadThread.bytes / configuration.pageSize
+    let pointBytes = configuration.cacheBytes / VolumeReaderInstance.pointShare
+    points = Mutex(PointCache(capacity: pointBytes / configuration.pageSize))
     reader = Mutex(
       VolumeReader(
         volume: volume.metadata.volume, instance: instance, writer: volume.instance, configuration: configuration,
@@ -79,14 +85,35 @@ public final class VolumeReaderInstance: MessageReceiver {
   public func read(
     _ page: PageID, at readPoint: LSN? = nil, into buffer: UnsafeMutableRawBufferPointer
   ) throws(VolumeError) -> LSN {
-    if readPoint == nil {
-      let (lsn, wantsAhead) = reader.withLock { ($0.readCached(page, into: buffer), $0.takeReadAheadWish()) }
-      if wantsAhead { readAhead.wake { [weak self] in self?.askAhead() ?? false } }
-      if let lsn { return lsn }
+    let (lsn, wantsAhead) = reader.withLock { reader in
+      guard readPoint.map({ reader.isAttached && $0 <= reader.appliedVDL }) ?? true else { return (LSN?.none, false) }
+      return (reader.readCached(page, into: buffer), reader.takeReadAheadWish())
     }
-    let image = try reads.wait { id in begin(page, readPoint, id) }
+    if wantsAhead { readAhead.wake { [weak self] in self?.askAhead() ?? false } }
+    if let lsn, isSame(lsn, at: readPoint) { return lsn }
+    let image: PageImage
+    if let readPoint {
+      image = try read(page, at: readPoint, isNewer: lsn.map { $0 > readPoint } ?? false)
+    } else {
+      image = try reads.wait { begin(page, nil, $0) }
+    }
     buffer.copyBytes(from: image.bytes)
     return image.lsn
+  }
+  /// Whether a page of the head is what it was at a read point: LSN 0 is one that is absent, since when is not known.
+  private func isSame(_ lsn: LSN, at readPoint: LSN?) -> Bool { readPoint.map { lsn > .zero && lsn <= $0 } ?? true }
+  /// A page at a read point that the head's cache has not, or (`isNewer`) has as it is since.
+  ///
+  /// Most pages have not changed since: those come by way of the head, which has a cache and is read ahead.
+  private func read(_ page: PageID, at readPoint: LSN, isNewer: Bool) throws(VolumeError) -> PageImage {
+    if let known = points.withLock({ $0.find(page, at: readPoint) }) { return known }
+    if !isNewer, reader.withLock({ $0.isAttached && readPoint <= $0.appliedVDL }) {
+      let head = try reads.wait { begin(page, nil, $0) }
+      if isSame(head.lsn, at: readPoint) { return head }
+    }
+    let image = try reads.wait { begin(page, readPoint, $0) }
+    if image.lsn > .zero { points.withLock { $0.insert(page, at: readPoint, image) } }
+    return image
   }
 
   /// Reads a page: suspends instead of blocking.
@@ -104,6 +131,9 @@ public final class VolumeReaderInstance: MessageReceiver {
   public func openReadPoint() -> LSN { reader.withLock { $0.openReadPoint() } }
   /// Gives back a read point of `openReadPoint`.
   public func closeReadPoint(_ point: LSN) { reader.withLock { $0.closeReadPoint(point) } }
+
+  /// The lowest read point in use, which holds back storage's garbage collection; the applied VDL where none is.
+  public var lowestReadPoint: LSN { reader.withLock { $0.lowestReadPoint } }
 
   /// The first pages of `object` from `index` on that may hold data, by whole extents; nil where there are none.
   public func pagesInUse(of object: ObjectID, from index: UInt64) throws(VolumeError) -> Range<UInt64>? {

@@ -59,6 +59,7 @@
       set(key("borealis_instance_is_writer"), instance.role == "writer" ? 1 : 0)
       set(key("borealis_reader_lag_milliseconds"), instance.lagMilliseconds ?? 0)
       set(key("borealis_reader_lag_records"), Double(instance.lagRecords ?? 0))
+      set(key("borealis_reader_read_point_records"), Double(instance.readPointRecords ?? 0))
       let now = (commits: instance.commits, nanoseconds: instance.commitNanoseconds)
       var last = commitTotals[instance.identifier] ?? (0, 0)
       // Started anew, an instance counts from 0.

@@ -11,13 +11,13 @@ extension ClusterStatus {
         + "protection groups \(groups)", "",
     ]
     lines += table(
-      ["instance", "role", "state", "zone", "class", "tier", "connections", "commits", "queries", "lag"]
+      ["instance", "role", "state", "zone", "class", "tier", "connections", "commits", "queries", "lag", "read point"]
         + (isServed ? ["address"] : []),
       instances.map { instance in
         [
           instance.identifier, instance.role, instance.state, instance.zone, instance.size, "\(instance.tier)",
           "\(instance.connections) of \(instance.connectionsMax)", "\(instance.commits)", "\(instance.queries)",
-          instance.lagMilliseconds.map { String(format: "%.1f ms", $0) } ?? "",
+          instance.lagMilliseconds.map { String(format: "%.1f ms", $0) } ?? "", instance.readPointText,
         ] + (isServed ? [instance.address ?? ""] : [])
       })
     lines.append("")
@@ -42,6 +42,14 @@ extension ClusterStatus {
       ]
     }
     return lines.joined(separator: "\n")
+  }
+}
+
+extension ClusterStatus.Instance {
+  /// The read point that a reader holds, and how far that is behind.
+  fileprivate var readPointText: String {
+    guard let readPoint, let behind = readPointRecords else { return "" }
+    return behind == 0 ? "\(readPoint)" : "\(readPoint), \(behind) behind"
   }
 }
 

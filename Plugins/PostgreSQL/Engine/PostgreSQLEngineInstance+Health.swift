@@ -19,7 +19,8 @@ extension PostgreSQLEngineInstance {
     if case .writer(let volume) = attachment.database.storage, volume.isFenced {
       throw EngineError(.fenced, identifier, "another writer has opened the volume")
     }
-    if let staleness {
+    let held = attachment.database.upkeep?.heldMilliseconds ?? 0
+    if let staleness = staleness ?? standstill(held) {
       terminate(ifStill: attachment)
       throw EngineError(.terminated, identifier, "\(staleness); it begins again at a fresh read point")
     }
@@ -53,6 +54,10 @@ extension PostgreSQLEngineInstance {
       dropProbe()
       throw EngineError(.unresponsive, identifier, "the server gave no answer within \(timeoutMilliseconds) ms")
     }
+  }
+  private func standstill(_ heldMilliseconds: UInt64) -> String? {
+    guard heldMilliseconds > engine.options.readPointMillisecondsMax else { return nil }
+    return "its view has not come nearer to the writer for \(heldMilliseconds / 1000) s"
   }
   /// Whether it replays; clients that are not of this process, and those of them that do something.
   private static let healthQuery = """

@@ -68,7 +68,9 @@ public final class PostgreSQLEngineInstance: EngineInstance {
   public var mountStatistics: MountStatistics? { attachment()?.database.mount.statistics }
   /// A reader's own changes to its view; nil for a writer.
   public var overlayStatistics: OverlaySpace.Statistics? { attachment()?.database.overlay?.statistics }
-  /// The LSN of the volume at which a reader's view was taken: what storage keeps for it; nil for a writer.
+  /// What was done to keep a reader's view near its writer; nil for a writer.
+  public var viewStatistics: ViewStatistics? { attachment()?.database.upkeep?.statistics }
+  /// The LSN of the volume at which a reader's view is: what storage keeps for it; nil for a writer.
   public var readPoint: LSN? { attachment()?.database.readPoint }
   /// The last lines of the server's log.
   public var lastLogLines: [String] { attachment()?.database.server.lastLines ?? [] }

@@ -40,6 +40,14 @@ public struct PostgreSQLOptions: Sendable {
   ///
   /// At most a sixteenth of all the room. More than the log ever takes: `max_wal_size` and `wal_keep_size` together.
   public var reserve = ByteCount.gibibytes(1)
+  /// How often a reader's view is moved to a newer read point and its overlay trimmed, in milliseconds; more often when the
+  /// overlay is half full.
+  public var trimMilliseconds: UInt64 = 10_000
+  /// The longest that a reader's view may stay behind a writer that goes on, in milliseconds.
+  ///
+  /// Its read point holds back storage's garbage collection. A reader whose replay stands still for so long is started again
+  /// at a fresh one.
+  public var readPointMillisecondsMax: UInt64 = 600_000
   /// As whom servers run where this process is root's: PostgreSQL refuses to run as root.
   public var serviceUser = "postgres"
   /// Directories in which a server is looked for.

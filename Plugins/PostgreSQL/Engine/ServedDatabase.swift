@@ -25,8 +25,10 @@ final class ServedDatabase: Sendable {
   let mount: any MountedFileSystem
   /// A reader's own changes; nil for the writer.
   let overlay: OverlaySpace?
-  /// The LSN at which a reader's view was taken; nil for the writer.
-  let readPoint: LSN?
+  /// Moves a reader's view; nil for the writer.
+  let upkeep: ViewUpkeep?
+  /// The LSN at which a reader's view is; nil for the writer.
+  var readPoint: LSN? { (overlay?.base as? ReadPointSpace)?.readPoint }
   /// Certificates, where there are any.
   let certificates: ServerCertificates?
   private let files: VolumeFileSystem
@@ -63,14 +65,16 @@ final class ServedDatabase: Sendable {
     self.storage = storage
     files = view.files
     overlay = view.overlay
-    readPoint = view.readPoint
     release = { directories.release(path) }
+    upkeep = order.upkeep(storage, view.files, view.overlay, server)
+    upkeep?.start()
   }
   deinit { terminate() }
 
   /// Ends it at once, and waits for nothing; the storage stays open.
   func terminate() {
     guard !isEnded.exchange(true, ordering: .acquiringAndReleasing) else { return }
+    upkeep?.end()
     server.terminate()
     let (server, mount, release) = (server, mount, release)
     _ = WorkerThread {
@@ -88,6 +92,7 @@ final class ServedDatabase: Sendable {
   /// Ends it in good order; blocks.
   func stop(milliseconds: UInt64) {
     guard !isEnded.exchange(true, ordering: .acquiringAndReleasing) else { return }
+    upkeep?.end()
     server.stop(milliseconds: milliseconds)
     do throws(MountError) { try mount.unmount(timeoutMilliseconds: milliseconds) } catch { mount.abort() }
     release()
@@ -98,7 +103,6 @@ final class ServedDatabase: Sendable {
 private struct View {
   let files: VolumeFileSystem
   var overlay: OverlaySpace?
-  var readPoint: LSN?
 
   init(_ storage: EngineStorage, limit: () -> ByteCount) throws(FileSystemError) {
     switch storage {
@@ -107,11 +111,9 @@ private struct View {
         try VolumeFileSystem.exists(on: volume)
         ? try VolumeFileSystem.mount(volume) : try VolumeFileSystem.format(on: volume)
     case .reader(let reader, _):
-      let base = ReadPointSpace(reader)
-      let overlay = OverlaySpace(on: base, limit: limit())
+      let overlay = OverlaySpace(on: ReadPointSpace(reader), limit: limit())
       files = try VolumeFileSystem.mount(overlay)
       self.overlay = overlay
-      readPoint = base.readPoint
     }
   }
 
@@ -142,7 +144,20 @@ private struct View {
     if overlay != nil {
       let file = FileOwner(mode: 0o600, uid: owner?.user ?? geteuid(), gid: owner?.group ?? getegid())
       _ = try files.create("standby.signal", in: data, .openExisting, owner: file)
+      try removeSlots(in: data)
     }
     return false
+  }
+  /// The writer's replication slots are none of a reader's: it would keep log for them for as long as it runs.
+  private func removeSlots(in data: InodeNumber) throws(FileSystemError) {
+    let slots: InodeNumber
+    do throws(FileSystemError) { slots = try files.lookup("pg_replslot", in: data).inode } catch {
+      guard error.code == .notFound else { throw error }
+      return
+    }
+    for slot in try files.list(slots, limit: 4096) where slot.type == .directory {
+      for file in try files.list(slot.inode, limit: 4096) { try files.unlink(file.name, in: slot.inode) }
+      try files.removeDirectory(slot.name, in: slots)
+    }
   }
 }

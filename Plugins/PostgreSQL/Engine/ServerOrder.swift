@@ -26,9 +26,7 @@ struct ServerOrder: Sendable {
     guard case .reader(_, .some(let writer)) = storage,
       let password = try? engine.directories.password(of: cluster).text
     else { return }
-    let target = ConnectionTarget(
-      host: writer.host, port: writer.port, user: engine.options.superuser, password: password,
-      security: security, application: "borealis checkpoint")
+    let target = target(writer, password, "borealis checkpoint")
     let cutter = PQSession.Cutter()
     let isDone = ThreadSignal()
     let (name, limit) = (instance.name, Self.checkpointMilliseconds)
@@ -41,6 +39,20 @@ struct ServerOrder: Sendable {
     if !isDone.wait(milliseconds: limit) { cutter.cut() }
     work.join()
     ThreadSignal().wait(milliseconds: Self.lagMilliseconds)
+  }
+  private func target(_ writer: EngineAddress, _ password: String, _ application: String) -> ConnectionTarget {
+    ConnectionTarget(
+      host: writer.host, port: writer.port, user: engine.options.superuser, password: password,
+      security: security, application: application)
+  }
+  /// What moves a reader's view; nil for a writer.
+  func upkeep(
+    _ storage: EngineStorage, _ files: VolumeFileSystem, _ overlay: OverlaySpace?, _ server: PostgreSQLServer
+  ) -> ViewUpkeep? {
+    guard case .reader(let reader, .some(let writer)) = storage, let overlay else { return nil }
+    return ViewUpkeep(
+      reader, files, overlay, server,
+      writer: target(writer, server.configuration.password, "borealis view"), instance, engine.options)
   }
   private var security: ConnectionTarget.Security {
     switch engine.options.encryption {
