@@ -250,8 +250,8 @@ let package = Package(
     .testTarget(
       name: "PostgreSQLTests",
       dependencies: [
-        "Borealis", "BorealisPostgreSQL", "BorealisMount", "BorealisComputeEngine", "BorealisClusterModel",
-        "BorealisRuntime",
+        "Borealis", "BorealisPostgreSQL", "BorealisMount", "BorealisCommandLine", "BorealisComputeEngine",
+        "BorealisClusterModel", "BorealisRuntime",
         "BorealisFileSystem", "BorealisConformance", "BorealisCore",
       ], path: "Tests/PostgreSQLTests"),
     .testTarget(
