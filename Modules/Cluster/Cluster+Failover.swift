@@ -48,8 +48,9 @@ extension Cluster {
   ) async throws(ClusterError) -> FailoverReport {
     guard let old = members.first(where: { $0.role == .writer }) else { throw .refused("the cluster has no writer") }
     let oldEpoch = lastEpoch
-    log.add(.failoverBegan(cause, from: old.identifier))
+    // First: who hears of it, as a router does, finds the endpoints changed.
     directory.setAvailable(old.identifier, false)
+    log.add(.failoverBegan(cause, from: old.identifier))
     if cause == .planned {
       change(old.identifier) { $0.state = .changing }
       _ = await old.engine.drain(timeoutMilliseconds: configuration.healthChecks.drainMilliseconds)

@@ -34,7 +34,8 @@ extension Cluster {
     while true {
       nextNumber += 1
       let name = InstanceIdentifier("\(identifier)-\(nextNumber)")
-      if !members.contains(where: { $0.identifier == name }) { return name }
+      let isTaken = directory.customEndpoints.contains { $0.name == name.name }
+      if !isTaken, !members.contains(where: { $0.identifier == name }) { return name }
     }
   }
   private func check(_ described: InstanceConfiguration) throws(ClusterError) {
@@ -44,6 +45,9 @@ extension Cluster {
     }
     if let name = described.identifier, members.contains(where: { $0.identifier == name }) {
       throw .refused("there is an instance '\(name)' already; choose another name")
+    }
+    if let name = described.identifier, directory.customEndpoints.contains(where: { $0.name == name.name }) {
+      throw .refused("there is an endpoint '\(name)'; choose another name")
     }
     // The rules of the configuration hold for what comes later, too.
     var alone = ClusterConfiguration(identifier)
@@ -55,20 +59,39 @@ extension Cluster {
 
   /// Removes an instance; its transactions end first, as far as they do within a second.
   ///
-  /// Removing the writer is a failover first. - Throws: `.refused` for the last instance, `.notFound`.
+  /// Removing the writer is a failover first. - Throws: `.refused` for the last instance, and for the last one of a custom
+  /// endpoint's list; `.notFound`.
   public func remove(_ name: InstanceIdentifier) async throws(ClusterError) {
     let i = try index(of: name)
     guard members.count > 1 else { throw .refused("'\(name)' is the last instance; stop the cluster instead") }
+    _ = try customEndpoints(without: name)
     if members[i].role == .writer { try await failover() }
     try await alone { () async throws(ClusterError) in
       let i = try index(of: name)
       guard members[i].role == .reader else { throw .refused("'\(name)' has become the writer again; try once more") }
       let engine = members[i].engine
+      // Who is gone is in no list: the description of the cluster would be refused at its next start.
+      directory.setCustomEndpoints(try customEndpoints(without: name))
       members.remove(at: i)
       directory.remove(name)
       await engine.stop()
       log.add(.instanceRemoved(name))
     }
+  }
+
+  /// The custom endpoints once an instance is gone.
+  private func customEndpoints(without name: InstanceIdentifier) throws(ClusterError) -> [CustomEndpoint] {
+    var endpoints = directory.customEndpoints
+    for i in endpoints.indices {
+      switch endpoints[i].members {
+      case .only([name]):
+        throw .refused(
+          "'\(name)' is the only member of endpoint '\(endpoints[i].name)'; change or remove the endpoint first")
+      case .only(let list): endpoints[i].members = .only(list.filter { $0 != name })
+      case .allExcept(let list): endpoints[i].members = .allExcept(list.filter { $0 != name })
+      }
+    }
+    return endpoints
   }
 
   /// Changes an instance's tier or size.
@@ -109,5 +132,6 @@ extension Cluster {
   public func removeEndpoint(_ name: String) async throws(ClusterError) {
     _ = try endpoint(name)
     directory.setCustomEndpoints(directory.customEndpoints.filter { $0.name != name })
+    directory.setAddress(nil, of: name)
   }
 }

@@ -70,6 +70,12 @@ public struct ClusterStatus: Sendable, Codable, Hashable {
     public var members: [String]
     /// Where clients connect to it, `host:port`; nil where nothing listens for it.
     public var address: String?
+    /// Of a custom endpoint: the roles that it takes, `reader` or `any`.
+    public var kind: CustomEndpoint.Kind?
+    /// Of a custom endpoint that is a list: its instances.
+    public var staticMembers: [String]?
+    /// Of a custom endpoint that takes all others: the instances that it leaves out.
+    public var excludedMembers: [String]?
   }
   /// The cluster's name.
   public var identifier: String
@@ -153,9 +159,16 @@ extension Cluster {
     let members = directory.members
     let all = [Endpoint.cluster, .reader] + directory.customEndpoints.map { Endpoint.custom($0) }
     return all.map { endpoint in
-      ClusterStatus.Endpoint(
+      var described = ClusterStatus.Endpoint(
         name: "\(endpoint)", members: endpoint.eligible(members).map(\.instance.name),
         address: directory.address(of: "\(endpoint)")?.description)
+      guard case .custom(let custom) = endpoint else { return described }
+      described.kind = custom.kind
+      switch custom.members {
+      case .only(let list): described.staticMembers = list.map(\.name)
+      case .allExcept(let list): described.excludedMembers = list.map(\.name)
+      }
+      return described
     }
   }
 }

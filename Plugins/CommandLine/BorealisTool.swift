@@ -9,7 +9,8 @@ struct BorealisTool: AsyncParsableCommand {
     subcommands: [
       DemoCommand.self, VolumeDemoCommand.self, UpCommand.self, DownCommand.self, SQLCommand.self, StatusCommand.self,
       EventsCommand.self,
-      AddReaderCommand.self, RemoveInstanceCommand.self, ModifyCommand.self, FailoverCommand.self, ChaosCommand.self,
+      AddReaderCommand.self, RemoveInstanceCommand.self, ModifyCommand.self, FailoverCommand.self, EndpointCommand.self,
+      ChaosCommand.self,
       FormatCommand.self, FileSystemCommand.self, MountCommand.self, SimulateCommand.self, BenchCommand.self,
       CrashCommand.self, ChildCommand.self,
     ])

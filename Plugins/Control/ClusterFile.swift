@@ -111,6 +111,15 @@ public struct ClusterFile: Codable, Sendable, Hashable {
         identifier: $0.identifier, role: InstanceRole(rawValue: $0.role) ?? .reader, size: $0.size, tier: $0.tier,
         zone: $0.zone)
     }
+    if ports != nil {
+      // The name server's is no endpoint's.
+      var known = ports?.filter { $0.key == "dns" } ?? [:]
+      for endpoint in status.endpoints {
+        known[endpoint.name] =
+          endpoint.address?.split(separator: ":").last.flatMap { UInt16($0) } ?? ports?[endpoint.name]
+      }
+      ports = known
+    }
     endpoints = customEndpoints.map { endpoint in
       switch endpoint.members {
       case .only(let list): Endpoint(name: endpoint.name, kind: endpoint.kind, only: list.map(\.name))

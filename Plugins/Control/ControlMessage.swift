@@ -3,8 +3,8 @@ import Foundation
 
 /// A request to a running cluster: one line of JSON on its socket.
 public struct ControlRequest: Codable, Sendable, Hashable {
-  /// What to do: `status`, `events`, `add-reader`, `remove`, `modify`, `failover`, `chaos`, `endpoint`, `connect`, `sql`,
-  /// `import`, `stop`.
+  /// What to do: `status`, `events`, `add-reader`, `remove`, `modify`, `failover`, `chaos`, `endpoint` (with the action `add`,
+  /// `modify` or `remove`), `connect`, `sql`, `import`, `stop`.
   public var command: String
   /// Arguments by name.
   public var arguments: [String: String]

@@ -20,7 +20,9 @@ public final class ControlServer: Sendable {
   private let path: String
   private let listener: Int32
   private let onChange: @Sendable () async -> Void
+  private let onEndpoints: @Sendable ([String: UInt16]) async throws -> Void
   private let onStop: @Sendable () -> Void
+  private let endpointChanges = OneAtATime()
   private let thread = Mutex<WorkerThread?>(nil)
   private let isClosed = Atomic<Bool>(false)
 
@@ -28,14 +30,18 @@ public final class ControlServer: Sendable {
   ///
   /// - Parameters:
   ///   - onChange: called after each change of the cluster that should outlast its process, and awaited before the answer.
+  ///   - onEndpoints: called after each change of the custom endpoints, one at a time, with the ports that were asked for, by
+  ///     name; where it throws, what was added or changed is taken back, and the error is the answer.
   ///   - onStop: called when somebody asks the cluster to stop.
   /// - Throws: where another process listens there.
   public init(
     _ cluster: Cluster, directory: String, onChange: @escaping @Sendable () async -> Void = {},
+    onEndpoints: @escaping @Sendable ([String: UInt16]) async throws -> Void = ControlServer.noPorts,
     onStop: @escaping @Sendable () -> Void = {}
   ) throws(ControlError) {
     self.cluster = cluster
     self.onChange = onChange
+    self.onEndpoints = onEndpoints
     self.onStop = onStop
     path = ControlServer.socketPath(in: directory)
     if ControlClient.isRunning(directory) { throw ControlError("another process runs the cluster in \(directory)") }
@@ -53,6 +59,13 @@ public final class ControlServer: Sendable {
     thread.withLock { $0 = WorkerThread { [weak self, listener] in ControlServer.accept(listener) { self } } }
   }
   deinit { stop() }
+
+  /// Takes changes of endpoints that nothing listens for.
+  public static let noPorts: @Sendable ([String: UInt16]) async throws -> Void = { ports in
+    guard ports.isEmpty else {
+      throw ControlError("nothing listens for this cluster's endpoints: they have no ports; leave the port out")
+    }
+  }
 
   /// Listens no more.
   public func stop() {
@@ -72,11 +85,21 @@ public final class ControlServer: Sendable {
       if descriptor < 0, errno == EINTR { continue }
       guard descriptor >= 0, let server = server() else { return }
       let (cluster, onChange, onStop) = (server.cluster, server.onChange, server.onStop)
+      let (onEndpoints, changes) = (server.onEndpoints, server.endpointChanges)
       _ = WorkerThread {
-        ControlSession(LineSocket(descriptor: descriptor), cluster, onChange: onChange, onStop: onStop).run()
+        ControlSession(
+          LineSocket(descriptor: descriptor), cluster, onChange: onChange, onEndpoints: onEndpoints, onStop: onStop,
+          changes
+        ).run()
       }
     }
   }
+}
+
+/// What the sessions of one server do one after the other.
+final class OneAtATime: Sendable {
+  private let turn = Mutex(())
+  func run<T>(_ body: () throws -> T) rethrows -> T { try turn.withLock { _ in try body() } }
 }
 
 private func acceptNext(_ listener: Int32) -> Int32 {

@@ -8,19 +8,24 @@ import Synchronization
 final class ControlSession {
   private static let rowsTogether = 256
   private let socket: LineSocket
-  private let cluster: Cluster
+  let cluster: Cluster
   private let onChange: @Sendable () async -> Void
+  let onEndpoints: @Sendable ([String: UInt16]) async throws -> Void
   private let onStop: @Sendable () -> Void
+  private let endpointChanges: OneAtATime
   private var connection: (any SQLConnection)?
 
   init(
     _ socket: LineSocket, _ cluster: Cluster, onChange: @escaping @Sendable () async -> Void,
-    onStop: @escaping @Sendable () -> Void
+    onEndpoints: @escaping @Sendable ([String: UInt16]) async throws -> Void, onStop: @escaping @Sendable () -> Void,
+    _ endpointChanges: OneAtATime
   ) {
     self.socket = socket
     self.cluster = cluster
     self.onChange = onChange
+    self.onEndpoints = onEndpoints
     self.onStop = onStop
+    self.endpointChanges = endpointChanges
   }
   deinit { connection?.close() }
 
@@ -70,6 +75,9 @@ final class ControlSession {
     case "remove":
       let name = InstanceIdentifier(try required(arguments, "instance"))
       try wait { try await cluster.remove(name) }
+      // It has left the endpoints' lists, too.
+      let onEndpoints = onEndpoints
+      try endpointChanges.run { try wait { try await onEndpoints([:]) } }
       try wait(onChange)
       return name.name
     case "modify":
@@ -87,6 +95,11 @@ final class ControlSession {
       try socket.write(ControlReply.failover(report))
       try wait(onChange)
       return report.newWriter
+    case "endpoint":
+      let name = try required(arguments, "name")
+      try endpointChanges.run { try changeEndpoint(name, arguments) }
+      try wait(onChange)
+      return name
     case "chaos": return try chaos(try required(arguments, "fault"), arguments["target"])
     case "connect":
       connection?.close()

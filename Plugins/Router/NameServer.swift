@@ -34,35 +34,56 @@
       _ cluster: Cluster, domain: String = "cluster.local", host: String = "127.0.0.1", port: UInt16 = 0,
       ttlSeconds: UInt32 = 1
     ) async throws(RouterError) -> NameServer {
+      // RFC 7766 §6.2.3: who asks nothing is not kept for long.
+      try await start(
+        cluster, domain: domain, host: host, port: port, ttlSeconds: ttlSeconds, idle: .seconds(10))
+    }
+    static func start(
+      _ cluster: Cluster, domain: String = "cluster.local", host: String = "127.0.0.1", port: UInt16 = 0,
+      ttlSeconds: UInt32 = 1, idle: TimeAmount
+    ) async throws(RouterError) -> NameServer {
       let names = ClusterNames(cluster, domain: domain, ttlSeconds: ttlSeconds)
       let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+      // A port that is free for one protocol may be taken for the other: with any port, some are tried.
+      var tries = port == 0 ? 10 : 1
+      while true {
+        tries -= 1
+        do {
+          let (address, channels) = try await listen(names, group, host, port, idle)
+          return NameServer(address, group: group, channels: channels)
+        } catch {
+          if tries > 0 { continue }
+          try? await group.shutdownGracefully()
+          throw RouterError(.cannotListen, "\(host):\(port)", "\(error)")
+        }
+      }
+    }
+    private static func listen(
+      _ names: ClusterNames, _ group: MultiThreadedEventLoopGroup, _ host: String, _ port: UInt16,
+      _ idle: TimeAmount
+    ) async throws -> (EngineAddress, [any Channel]) {
+      let udp = try await DatagramBootstrap(group: group)
+        .channelInitializer { channel in
+          channel.eventLoop.makeCompletedFuture {
+            try channel.pipeline.syncOperations.addHandler(DatagramAnswers(names))
+          }
+        }
+        .bind(host: host, port: Int(port)).get()
+      let chosen = udp.localAddress?.port ?? Int(port)
       do {
-        let udp = try await DatagramBootstrap(group: group)
-          .channelInitializer { channel in
+        let tcp = try await ServerBootstrap(group: group)
+          .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+          .childChannelInitializer { channel in
             channel.eventLoop.makeCompletedFuture {
-              try channel.pipeline.syncOperations.addHandler(DatagramAnswers(names))
+              try channel.pipeline.syncOperations.addHandler(IdleStateHandler(readTimeout: idle))
+              try channel.pipeline.syncOperations.addHandler(StreamAnswers(names))
             }
           }
-          .bind(host: host, port: Int(port)).get()
-        let chosen = udp.localAddress?.port ?? Int(port)
-        do {
-          let tcp = try await ServerBootstrap(group: group)
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .childChannelInitializer { channel in
-              channel.eventLoop.makeCompletedFuture {
-                try channel.pipeline.syncOperations.addHandler(StreamAnswers(names))
-              }
-            }
-            .bind(host: host, port: chosen).get()
-          return NameServer(
-            EngineAddress(host: host, port: UInt16(clamping: chosen)), group: group, channels: [udp, tcp])
-        } catch {
-          try? await udp.close()
-          throw error
-        }
+          .bind(host: host, port: chosen).get()
+        return (EngineAddress(host: host, port: UInt16(clamping: chosen)), [udp, tcp])
       } catch {
-        try? await group.shutdownGracefully()
-        throw RouterError(.cannotListen, "\(host):\(port)", "\(error)")
+        try? await udp.close()
+        throw error
       }
     }
     /// Ends.
@@ -156,8 +177,14 @@
         buffer.writeInteger(UInt16(answer.count))
         buffer.writeBytes(answer)
         context.writeAndFlush(wrapOutboundOut(buffer), promise: nil)
+        // Who asks and asks, and does not take the answers, gets no more of them.
+        guard context.channel.isWritable else { return context.close(promise: nil) }
       }
       received.discardReadBytes()
+    }
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+      if event is IdleStateHandler.IdleStateEvent { return context.close(promise: nil) }
+      context.fireUserInboundEventTriggered(event)
     }
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
   }

@@ -1,19 +1,21 @@
 import Borealis
 import BorealisControl
 import Foundation
+import Synchronization
 import Testing
 
 @Suite("Control of a running cluster over its socket")
 struct ControlTests {
   /// A cluster with a server, in a directory that is removed.
   private func withServer(
-    readers: Int = 1, _ body: (Cluster, String) async throws -> Void
+    readers: Int = 1, onEndpoints: @escaping @Sendable ([String: UInt16]) async throws -> Void = ControlServer.noPorts,
+    _ body: (Cluster, String) async throws -> Void
   ) async throws {
     let directory = FileManager.default.temporaryDirectory.appendingPathComponent("b-\(UUID().uuidString)").path
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(atPath: directory) }
     let cluster = try await Cluster.inMemory("orders", readers: readers)
-    let server = try ControlServer(cluster, directory: directory)
+    let server = try ControlServer(cluster, directory: directory, onEndpoints: onEndpoints)
     try await body(cluster, directory)
     server.stop()
     await cluster.stop()
@@ -125,6 +127,105 @@ struct ControlTests {
       #expect(await cluster.failoverReports.last?.newWriter == "orders-2")
       _ = try await ask(directory, ControlRequest("remove", ["instance": "orders-1"])).result.get()
       #expect(await !cluster.status().instances.contains { $0.identifier == "orders-1" })
+    }
+  }
+
+  /// A request about a custom endpoint.
+  private func endpoint(_ action: String, _ name: String, _ more: [String: String] = [:]) -> ControlRequest {
+    ControlRequest("endpoint", ["action": action, "name": name].merging(more) { $1 })
+  }
+
+  @Test("custom endpoints are added, changed and removed; statements go where they lead")
+  func endpoints() async throws {
+    try await withServer(readers: 2) { cluster, directory in
+      for request in [
+        endpoint("add", "some", ["static-members": "orders-2, orders-3", "type": "reader"]), endpoint("add", "every"),
+        endpoint("add", "others", ["excluded-members": "orders-1"]),
+        endpoint("modify", "some", ["static-members": "orders-3"]), endpoint("modify", "others", ["type": "reader"]),
+        endpoint("remove", "every"),
+      ] {
+        let answer = try await ask(directory, request)
+        #expect(try answer.result.get() == request.arguments["name"])
+      }
+      #expect(
+        cluster.customEndpoints == [
+          CustomEndpoint("some", .reader, .only(["orders-3"])),
+          CustomEndpoint("others", .reader, .allExcept(["orders-1"])),
+        ])
+      let listed = await cluster.status().endpoints
+      #expect(listed.map(\.name) == ["cluster", "reader", "some", "others"])
+      #expect(listed[2].staticMembers == ["orders-3"] && listed[2].members == ["orders-3"] && listed[2].kind == .reader)
+      #expect(listed[3].excludedMembers == ["orders-1"] && listed[3].members == ["orders-2", "orders-3"])
+      #expect(try await ask(directory, ControlRequest("connect", ["endpoint": "some"])).result.get() == "orders-3")
+    }
+  }
+
+  @Test("endpoints that cannot be are refused, and nothing is changed")
+  func refusedEndpoints() async throws {
+    try await withServer { cluster, directory in
+      _ = try await ask(directory, endpoint("add", "some", ["static-members": "orders-1,orders-2"])).result.get()
+      let before = cluster.customEndpoints
+      for (request, reason) in [
+        (endpoint("add", "some"), "already"), (endpoint("add", "reader"), "is taken"),
+        (endpoint("add", "orders-1"), "is taken"), (endpoint("add", "Some"), "lower-case"),
+        (endpoint("add", "x", ["static-members": "orders-9"]), "orders-9"),
+        (endpoint("add", "x", ["static-members": ""]), "at least one"),
+        (endpoint("add", "x", ["static-members": "orders-1", "excluded-members": "orders-2"]), "not both"),
+        (endpoint("add", "x", ["type": "writer"]), "any, reader"), (endpoint("add", "x", ["port": "0"]), "no port"),
+        (endpoint("add", "x", ["port": "5432"]), "no ports"), (endpoint("modify", "x"), "there are: some"),
+        (endpoint("remove", "cluster"), "there are: some"), (endpoint("paint", "some"), "add, modify or remove"),
+      ] {
+        let answer = try await ask(directory, request)
+        let error = #expect(throws: ControlError.self) { try answer.result.get() }
+        #expect(error?.description.contains(reason) == true, "\(request): \(error?.description ?? "")")
+        #expect(cluster.customEndpoints == before)
+      }
+    }
+  }
+
+  @Test("an endpoint that nothing can listen for is taken back, and one that cannot be changed is as it was")
+  func takenBack() async throws {
+    let asked = Mutex<[[String: UInt16]]>([])
+    let isBroken = Mutex(false)
+    let listen: @Sendable ([String: UInt16]) async throws -> Void = { ports in
+      asked.withLock { $0.append(ports) }
+      if isBroken.withLock({ $0 }) { throw ControlError("the port is taken") }
+    }
+    try await withServer(onEndpoints: listen) { cluster, directory in
+      _ = try await ask(directory, endpoint("add", "some", ["static-members": "orders-2", "port": "5434"])).result.get()
+      isBroken.withLock { $0 = true }
+      for request in [endpoint("add", "more"), endpoint("modify", "some", ["excluded-members": "orders-2"])] {
+        let answer = try await ask(directory, request)
+        let error = #expect(throws: ControlError.self) { try answer.result.get() }
+        #expect(error?.description == "the port is taken")
+        #expect(cluster.customEndpoints == [CustomEndpoint("some", .any, .only(["orders-2"]))])
+      }
+      #expect(asked.withLock { $0 } == [["some": 5434], [:], [:]])
+    }
+  }
+
+  @Test("an instance that is removed leaves the endpoints' lists: cluster.json describes a cluster that can be started")
+  func removedMembers() async throws {
+    try await withServer(readers: 2) { cluster, directory in
+      _ = try await ask(directory, endpoint("add", "some", ["static-members": "orders-2,orders-3"])).result.get()
+      _ = try await ask(directory, endpoint("add", "rest", ["excluded-members": "orders-2"])).result.get()
+      _ = try await ask(directory, ControlRequest("remove", ["instance": "orders-2"])).result.get()
+      #expect(
+        cluster.customEndpoints == [
+          CustomEndpoint("some", .any, .only(["orders-3"])), CustomEndpoint("rest", .any, .allExcept([])),
+        ])
+      let last = try await ask(directory, ControlRequest("remove", ["instance": "orders-3"]))
+      let error = #expect(throws: ControlError.self) { try last.result.get() }
+      #expect(error?.description.contains("endpoint 'some'") == true)
+      // Neither may one come that has an endpoint's name.
+      let reader = try await ask(directory, ControlRequest("add-reader", ["name": "some"]))
+      #expect(throws: ControlError.self) { try reader.result.get() }
+      var file = ClusterFile(identifier: "orders", readers: 0, size: "local.small")
+      file.ports = ["cluster": 5432, "dns": 5353, "gone": 5999]
+      cluster.setAddress(EngineAddress(host: "127.0.0.1", port: 5440), ofEndpoint: "some")
+      file.update(from: await cluster.status(), cluster.customEndpoints)
+      #expect(file.ports == ["cluster": 5432, "dns": 5353, "some": 5440])
+      try file.configuration(in: directory).validate()
     }
   }
 

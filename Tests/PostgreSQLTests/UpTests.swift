@@ -1,168 +1,163 @@
 import BorealisComputeEngine
-import BorealisCore
 import BorealisRuntime
 import Foundation
-import Synchronization
+import Glibc
 import Testing
 
 @testable import BorealisPostgreSQL
 
 extension PostgreSQLTests {
-  /// `borealis up`, as a process that is killed with all that runs in it.
+  /// `borealis up --engine postgresql` as a process, and what it leaves behind.
   @Suite(.serialized) struct UpTests {
-    /// A run of the tool on a cluster's directory.
-    private final class Up: Sendable {
-      let process: ChildProcess
-      private let lines: LinesSeen
-
-      init(_ directory: String) throws {
-        let lines = LinesSeen()
-        self.lines = lines
-        process = try ChildProcess(
-          Program(
-            path: try Up.tool(),
-            arguments: ["up", directory, "--engine", "postgresql", "--readers", "1", "--name", "orders"]),
-          onLine: { lines.add($0) })
-      }
-      deinit { process.signal(SIGKILL) }
-      func hasSaid(_ text: String) -> Bool { lines.all.contains { $0.contains(text) } }
-      var words: String { lines.all.joined(separator: "\n") }
-      /// The tool stands beside the tests.
-      static func tool() throws -> String {
-        var folder = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
-        for argument in CommandLine.arguments where argument.contains(".xctest") {
-          folder = URL(fileURLWithPath: argument).deletingLastPathComponent()
-        }
-        for _ in 0..<6 {
-          let candidate = folder.appendingPathComponent("borealis").path
-          if FileManager.default.isExecutableFile(atPath: candidate) { return candidate }
-          folder.deleteLastPathComponent()
-        }
-        throw CocoaError(.fileNoSuchFile)
-      }
-    }
-    private final class LinesSeen: Sendable {
-      private let lines = Mutex<[String]>([])
-      var all: [String] { lines.withLock { $0 } }
-      func add(_ line: String) { lines.withLock { $0.append(line) } }
-    }
-
-    /// The rows that clients were told to be committed.
-    private final class Told: Sendable {
-      private let ids = Mutex<[Int]>([])
-      private let cutters = Mutex<[PQSession.Cutter]>([])
-      var all: [Int] { ids.withLock { $0 } }
-      func add(_ id: Int) { ids.withLock { $0.append(id) } }
-      /// Ends all that `insert`.
-      func cut() { for cutter in cutters.withLock({ $0 }) { cutter.cut() } }
-      /// Inserts rows until the connection ends.
-      func insert(from first: Int, _ target: ConnectionTarget) async {
-        let cutter = PQSession.Cutter()
-        cutters.withLock { $0.append(cutter) }
-        try? await blocking {
-          let session = try PQSession(target, cutter: cutter)
-          defer { session.close() }
-          for id in first... {
-            _ = try session.execute("INSERT INTO t VALUES (\(id))", parameters: [])
-            self.add(id)
-          }
-        }
-      }
-    }
-
-    /// Processes other than the tool itself that work in the directory, or were started with it.
-    private static func servers(of directory: String) -> [String] {
-      let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
-      return names.compactMap { name in
-        guard Int(name) != nil, let text = SystemFiles.text(of: "/proc/\(name)/cmdline"), !text.contains("borealis\0up")
-        else { return nil }
-        let place = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(name)/cwd")
-        guard text.contains(directory) || place?.contains(directory) == true else { return nil }
-        return "\(name) \(text.replacing("\0", with: " "))"
-      }
-    }
-    private static func mounts(in directory: String) -> [String] {
-      (SystemFiles.text(of: "/proc/self/mounts") ?? "").split(separator: "\n").compactMap { line in
-        let parts = line.split(separator: " ")
-        return parts.count > 1 && parts[1].hasPrefix(directory) ? String(parts[1]) : nil
-      }
-    }
-    private static func isAlive(_ mount: String) -> Bool {
-      (try? FileManager.default.attributesOfFileSystem(forPath: mount)) != nil
-    }
-    /// Where a client of another process connects to.
-    private static func target(of instance: String, in directory: String) throws -> ConnectionTarget {
-      let home = directory + "/postgresql/orders"
-      let number = try #require(SystemFiles.text(of: "\(home)/\(instance)/port")).filter(\.isNumber)
-      let port = try #require(UInt16(number))
-      let password = try #require(SystemFiles.text(of: home + "/secrets/superuser-password")).filter { $0 != "\n" }
-      return ConnectionTarget(
-        host: "localhost", port: port, user: "postgres", password: password,
-        security: .verified(authority: home + "/secrets/ca.crt"), application: "test")
-    }
-    private static func ask(_ sql: String, _ target: ConnectionTarget) async throws -> [SQLRow] {
-      try await blocking {
-        let session = try PQSession(target)
-        defer { session.close() }
-        return try session.query(sql, parameters: [])
-      }
-    }
-
-    @Test func killedWithNineItLeavesNoServerAndTheNextStartCleansUp() async throws {
+    @Test(
+      "a port that is taken: an error that names it, no server and no mount left; endpoints added later keep theirs")
+    func portTaken() async throws {
       let directory = "/tmp/bpg-up-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
-      defer {
-        for mount in Self.mounts(in: directory) { umount2(mount, Int32(MNT_DETACH)) }
-        SystemFiles.removeAll(directory)
-      }
-      let told = Told()
-      for round in 0..<2 {
-        let up = try Up(directory)
-        try await eventually("round \(round): the cluster runs", seconds: 120) { up.hasSaid("The cluster runs") }
-        try #require(up.hasSaid("The cluster runs"), "\(up.words)")
-        let mounts = Self.mounts(in: directory)
-        #expect(mounts.count == 2 && mounts.allSatisfy(Self.isAlive), "\(mounts)")
-        let writer = try Self.target(of: "orders-1", in: directory)
-        if round == 0 { _ = try await Self.ask("CREATE TABLE t (id int PRIMARY KEY)", writer) }
-        try await expectRows(told, writer)
+      let holder = try #require(Listener.pair()).1
+      do {
+        // The second endpoint's: the first one listens already.
+        let up = try Tool("up", directory, "--engine", "postgresql", "--readers", "0", "--port", "\(holder.port - 1)")
+        let said = await onThread { up.readToEnd() }
+        #expect(up.status != 0)
+        #expect(said.contains("endpoint 'reader' cannot listen on 127.0.0.1:\(holder.port)"), "\(said)")
+        #expect(said.contains("ss -ltnup") && said.contains("--port"), "\(said)")
+        #expect(Self.leftovers(directory) == [])
 
-        // Clients of this process, which has nothing to do with the one that is killed.
-        let clients = (1...3).map { client in
-          Task { await told.insert(from: (client + 10 * round) * 100_000, writer) }
+        let first = try #require(Listener.pair()).0.port
+        let custom = TestServers.freePort()
+        // What the first try has made can be started: two times, the second with the ports that were kept.
+        for round in 1...2 {
+          let up = try Tool("up", directory, "--engine", "postgresql", "--readers", "0", "--port", "\(first)")
+          let isUp = await onThread { up.wait(for: "Ctrl-C stops it") }
+          try #require(isUp)
+          if round == 1 {
+            let taken = try Tool("endpoint", "add", directory, "taken", "--port", "\(holder.port)")
+            #expect(await onThread { taken.readToEnd() }.contains("cannot listen on 127.0.0.1:\(holder.port)"))
+            #expect(taken.status != 0)
+            let added = try Tool(
+              "endpoint", "add", directory, "all", "--excluded-members", "", "--port", "\(custom)")
+            let line = await onThread { added.readToEnd() }
+            #expect(line.contains("all leads to demo-1; it listens on 127.0.0.1:\(custom)"), "\(line)")
+          }
+          let list = try Tool("endpoint", "list", directory)
+          let lines = await onThread { list.readToEnd() }.split(separator: "\n")
+          #expect(lines.count == 5 && lines.last?.contains("127.0.0.1:\(custom)") == true, "\(lines)")
+          #expect(Listener.canConnect(to: first) && Listener.canConnect(to: custom))
+          let down = try Tool("down", directory)
+          _ = await onThread { down.readToEnd() }
+          #expect(await onThread { up.readToEnd() }.isEmpty == false)
+          #expect(up.status == 0)
+          #expect(Self.leftovers(directory) == [])
         }
-        let before = told.all.count
-        try await eventually("rows are acknowledged") { told.all.count >= before + 50 }
-        #expect(Self.servers(of: directory).contains { $0.contains("postgres") })
-        up.process.signal(SIGKILL)
-        let process = up.process
-        #expect(await onThread { process.waitForEnd(milliseconds: 10_000) } == .killed(SIGKILL))
-        try await eventually("no server is left") { Self.servers(of: directory).isEmpty }
-        let left = Self.servers(of: directory)
-        #expect(left == [])
-        // A client whose server has not ended would wait for ever.
-        told.cut()
-        for client in clients { await client.value }
-        // The kernel keeps the mounts, which lead nowhere.
-        let dead = Self.mounts(in: directory)
-        #expect(dead.count == 2 && !dead.contains(where: Self.isAlive), "\(dead)")
+      } catch {
+        await removeWhenUnmounted(directory)
+        throw error
       }
-      let up = try Up(directory)
-      try await eventually("the cluster runs again", seconds: 120) { up.hasSaid("The cluster runs") }
-      #expect(Self.mounts(in: directory).allSatisfy(Self.isAlive), "dead mounts are left")
-      #expect(Self.mounts(in: directory).count == 2)
-      try await expectRows(told, try Self.target(of: "orders-1", in: directory))
-      let reader = try Self.target(of: "orders-2", in: directory)
-      try await eventually("the reader has them") {
-        try await Self.ask("SELECT 1 FROM t", reader).count >= told.all.count
+      await removeWhenUnmounted(directory)
+    }
+
+    /// Processes and mounts of a directory.
+    private static func leftovers(_ directory: String) -> [String] {
+      var found = ((try? String(contentsOfFile: "/proc/self/mounts", encoding: .utf8)) ?? "").split(separator: "\n")
+        .map(String.init).filter { $0.contains(directory) }
+      for process in (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? [] where Int(process) != nil {
+        let words = (try? String(contentsOfFile: "/proc/\(process)/cmdline", encoding: .utf8)) ?? ""
+        if words.contains(directory) { found.append("\(process): \(words)") }
       }
-      up.process.signal(SIGTERM)
-      let process = up.process
-      #expect(await onThread { process.waitForEnd(milliseconds: 30_000) } == .exited(0), "\(up.words)")
-      #expect(Self.mounts(in: directory) == [])
-      #expect(Self.servers(of: directory) == [])
+      if FileManager.default.fileExists(atPath: directory + "/control.sock") { found.append("control.sock") }
+      return found
     }
-    private func expectRows(_ told: Told, _ writer: ConnectionTarget) async throws {
-      let there = Set(try await Self.ask("SELECT id FROM t", writer).map { row in try row.get(0, as: Int.self) })
-      #expect(Set(told.all).subtracting(there) == [], "acknowledged and lost")
+  }
+}
+
+/// `borealis`, run as a process; ended with the object.
+private final class Tool: @unchecked Sendable {
+  // @unchecked: a test has one thread at a time wait for it.
+  private let process = Process()
+  private let output = Pipe()
+  private var text = ""
+
+  init(_ arguments: String...) throws {
+    var folder = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
+    for argument in CommandLine.arguments where argument.contains(".xctest") {
+      folder = URL(fileURLWithPath: argument).deletingLastPathComponent()
     }
+    while !FileManager.default.isExecutableFile(atPath: folder.path + "/borealis"), folder.path != "/" {
+      folder.deleteLastPathComponent()
+    }
+    process.executableURL = folder.appendingPathComponent("borealis")
+    process.arguments = arguments
+    process.standardOutput = output
+    process.standardError = output
+    process.standardInput = FileHandle.nullDevice
+    try process.run()
+  }
+  deinit { if process.isRunning { kill(process.processIdentifier, SIGKILL) } }
+  var status: Int32 {
+    process.waitUntilExit()
+    return process.terminationStatus
+  }
+  /// All that it says until its end.
+  func readToEnd() -> String {
+    text += String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+    return text
+  }
+  /// Whether it says that before its end.
+  func wait(for sentence: String) -> Bool {
+    while !text.contains(sentence) {
+      let more = output.fileHandleForReading.availableData
+      if more.isEmpty { return false }
+      text += String(decoding: more, as: UTF8.self)
+    }
+    return true
+  }
+}
+
+/// Somebody else who has a port.
+private final class Listener {
+  let port: UInt16
+  private let socket: Int32
+
+  init?(_ wanted: UInt16 = 0) {
+    socket = Listener.make()
+    var at = Listener.local(wanted)
+    var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let socket = socket
+    let isListening = withUnsafeMutablePointer(to: &at) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        bind(socket, $0, size) == 0 && listen(socket, 8) == 0 && getsockname(socket, $0, &size) == 0
+      }
+    }
+    port = UInt16(bigEndian: at.sin_port)
+    guard isListening else { return nil }
+  }
+  deinit { close(socket) }
+
+  /// Two ports, one after the other.
+  static func pair() -> (Listener, Listener)? {
+    for _ in 0..<100 {
+      if let first = Listener(), first.port < UInt16.max, let second = Listener(first.port + 1) {
+        return (first, second)
+      }
+    }
+    return nil
+  }
+  private static func make() -> Int32 { Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0) }
+  private static func local(_ port: UInt16) -> sockaddr_in {
+    var at = sockaddr_in()
+    at.sin_family = sa_family_t(AF_INET)
+    at.sin_port = port.bigEndian
+    at.sin_addr.s_addr = inet_addr("127.0.0.1")
+    return at
+  }
+  static func canConnect(to port: UInt16) -> Bool {
+    let socket = make()
+    defer { close(socket) }
+    var to = local(port)
+    return withUnsafePointer(to: &to) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        connect(socket, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+      }
+    } == 0
   }
 }

@@ -16,8 +16,13 @@
   final class LineClient {
     private let socket: Int32
     private var rest: [UInt8] = []
-    init?(_ address: EngineAddress) {
-      socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    /// A socket that is not connected yet.
+    init() { socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0) }
+    convenience init?(_ address: EngineAddress) {
+      self.init()
+      guard connect(address) else { return nil }
+    }
+    func connect(_ address: EngineAddress) -> Bool {
       var to = sockaddr_in()
       to.sin_family = sa_family_t(AF_INET)
       to.sin_port = address.port.bigEndian
@@ -25,14 +30,23 @@
       var limit = timeval(tv_sec: 10, tv_usec: 0)
       setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
       let size = socklen_t(MemoryLayout<sockaddr_in>.size)
-      let connected = withUnsafePointer(to: &to) {
-        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(socket, $0, size) }
-      }
-      guard connected == 0 else { return nil }
+      return withUnsafePointer(to: &to) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { Glibc.connect(socket, $0, size) }
+      } == 0
     }
     deinit { close(socket) }
     func send(_ bytes: [UInt8]) -> Bool {
       Glibc.send(socket, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count
+    }
+    /// Sends all, however long the other side takes.
+    func sendAll(_ bytes: [UInt8]) -> Bool {
+      var rest = bytes[...]
+      while !rest.isEmpty {
+        let count = rest.withUnsafeBytes { Glibc.send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+        guard count > 0 else { return false }
+        rest = rest.dropFirst(count)
+      }
+      return true
     }
     func endOutput() { shutdown(socket, Int32(SHUT_WR)) }
     /// The next bytes; empty at the end, nil after ten seconds.

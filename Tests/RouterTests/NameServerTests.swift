@@ -1,6 +1,7 @@
 #if Router
   import Borealis
   import Glibc
+  import NIOCore
   import Testing
 
   @testable import BorealisRouter
@@ -69,6 +70,23 @@
       #expect(Self.code(ask("example.org")) == 5)
       // An IPv6 address: the name is there, without one.
       #expect(Self.code(ask("demo.cluster.local", 28)) == 0 && Self.address(ask("demo.cluster.local", 28)) == nil)
+      await server.stop()
+      await cluster.stop()
+    }
+
+    @Test("who asks nothing over TCP, or takes no answers, is let go")
+    func idleClients() async throws {
+      let cluster = try await Cluster.inMemory("demo", readers: 0)
+      let server = try await NameServer.start(cluster, idle: .milliseconds(200))
+      let silent = try #require(LineClient(server.address))
+      #expect(silent.isCut)
+      let deaf = try #require(LineClient(server.address))
+      let query = Self.query("demo.cluster.local")
+      let block = (0..<1000).flatMap { _ in [UInt8(query.count >> 8), UInt8(query.count & 255)] + query }
+      // Without end: only the server's end of it stops the sending.
+      var rounds = 0
+      while rounds < 100_000, deaf.sendAll(block) { rounds += 1 }
+      #expect(rounds < 100_000)
       await server.stop()
       await cluster.stop()
     }

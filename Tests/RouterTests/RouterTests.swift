@@ -1,6 +1,8 @@
 #if Router
   import Borealis
   import BorealisRouter
+  import Glibc
+  import Synchronization
   import Testing
 
   @Suite("Router: endpoints as TCP addresses", .serialized)
@@ -103,6 +105,91 @@
         #expect(router.statistics[0].refused == 1 && router.statistics[0].open == 0)
         await router.stop()
       }
+    }
+
+    @Test("clients that wait for a failover to end are all served, and soon, however many they are")
+    func crowd() async throws {
+      try await routed(readers: 0) { cluster, _ in
+        try await cluster.setEndpoint(CustomEndpoint("late", .reader, .allExcept([])))
+        let router = try await EndpointRouter.start(
+          cluster, [Route(try cluster.endpoint("late"), waitMilliseconds: 120_000)])
+        let clients = try (0..<300).map { _ in try #require(LineClient(router.routes[0].address)) }
+        try await eventually("all wait") { router.statistics[0].waiting == 300 }
+        try await cluster.addReader()
+        for client in clients { #expect(client.line() == "orders-2 reader") }
+        #expect(router.statistics[0].waiting == 0 && router.statistics[0].open == 300)
+        withExtendedLifetime(clients) {}
+        await router.stop()
+      }
+    }
+
+    @Test("routes are opened, changed and closed while the router runs; who is connected stays, and is cut as before")
+    func changes() async throws {
+      try await routed(readers: 2) { cluster, router in
+        try await cluster.setEndpoint(CustomEndpoint("some", .any, .only(["orders-2"])))
+        let route = try await router.open(Route(try cluster.endpoint("some")))
+        #expect(route.port > 0 && router.routes.map(\.port).last == route.port)
+        let first = try #require(LineClient(route.address))
+        #expect(first.line() == "orders-2 reader")
+        try await cluster.setEndpoint(CustomEndpoint("some", .any, .allExcept(["orders-1", "orders-2"])))
+        router.change(try cluster.endpoint("some"))
+        let second = try #require(LineClient(route.address))
+        #expect(second.line() == "orders-3 reader")
+        await router.close("some")
+        #expect(router.routes.count == 2 && LineClient(route.address) == nil)
+        #expect(first.send([65, 10]) && first.line() == "A")
+        try await cluster.chaos.kill("orders-3")
+        #expect(second.isCut)
+        #expect(first.send([66, 10]) && first.line() == "B")
+        // A port that is taken: nothing is left of it, and the others go on.
+        let taken = Route(try cluster.endpoint("some"), port: router.routes[0].port)
+        let error = await #expect(throws: RouterError.self) { try await router.open(taken) }
+        #expect(error?.code == .cannotListen && router.routes.count == 2)
+        #expect(try await connect(router, 0).line() == "orders-1 writer")
+      }
+    }
+
+    @Test("out of open files: it is told, nothing spins, and clients are served when there are some again")
+    func outOfFiles() async {
+      // In a process of its own: others would be without files too.
+      await #expect(processExitsWith: .success) { try await RouterTests.useUpFiles() }
+    }
+    private static func useUpFiles() async throws {
+      let cluster = try await Cluster.start(
+        ClusterConfiguration("orders") {
+          Engine(EchoEngine())
+          Writer()
+        })
+      let told = Mutex<[RouterError]>([])
+      let router = try await EndpointRouter.start(cluster, [Route(cluster.writer)]) { error in
+        told.withLock { $0.append(error) }
+      }
+      // The clients have their files before there are no more.
+      var clients = (0..<60).map { _ in LineClient() }
+      let next = dup(0)
+      close(next)
+      var limit = rlimit()
+      getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+      let old = limit
+      limit.rlim_cur = rlim_t(next) + 9
+      setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+      for client in clients { try #require(client.connect(router.routes[0].address)) }
+      try await eventually("somebody is told") { !told.withLock { $0.isEmpty } }
+      let before = router.statistics[0].failed
+      try await Task.sleep(for: .seconds(2))
+      // Each client that waits tries three times a second, and accepting is tried once.
+      let more = router.statistics[0].failed - before
+      #expect(more < 200, "\(more) tries")
+      let texts = told.withLock { $0.map(\.description) }
+      #expect(texts.allSatisfy { $0.contains("ulimit -n") }, "\(texts)")
+      clients = []
+      try await eventually("a client is served again") {
+        LineClient(router.routes[0].address)?.line() == "orders-1 writer"
+      }
+      limit = old
+      setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+      await router.stop()
+      await cluster.stop()
     }
 
     @Test("an address in use is refused by name")

@@ -29,6 +29,9 @@ struct UpCommand: AsyncParsableCommand {
   var replication = "aurora"
   @Option(help: "Storage nodes that stand by for those that are lost.") var spares = 0
 
+  func validate() throws {
+    if port == UInt16.max { throw ValidationError("--port is at most 65534: the readers' is the next one") }
+  }
   func run() async throws {
     var file: ClusterFile
     if let known = try ClusterFile.load(from: directory) {
@@ -46,12 +49,30 @@ struct UpCommand: AsyncParsableCommand {
     let engine = try ServerEngine(file, in: directory)
     let configuration = try file.configuration(in: directory, engine: engine?.engine)
     let cluster = try await Cluster.start(configuration)
-    let listening = try await ListeningEndpoints.start(cluster, &file, engine)
+    // Whatever fails from here on, the cluster is ended in good order: no server and no mount is left behind.
+    do { try await serve(cluster, &file, engine) } catch {
+      await cluster.stop()
+      throw error
+    }
+  }
+
+  /// Offers the cluster's endpoints and its control socket until somebody stops it.
+  private func serve(_ cluster: Cluster, _ file: inout ClusterFile, _ engine: ServerEngine?) async throws {
+    let listening = try await ListeningEndpoints.start(cluster, &file, engine, in: directory)
+    do { try await run(cluster, file, listening) } catch {
+      await listening?.stop()
+      throw error
+    }
+  }
+  private func run(_ cluster: Cluster, _ file: ClusterFile, _ listening: ListeningEndpoints?) async throws {
     try file.save(in: directory)
     let stopping = StopSignal()
     let keeper = FileKeeper(file, directory: directory, cluster: cluster)
     let server = try ControlServer(
-      cluster, directory: directory, onChange: { await keeper.save() }, onStop: { stopping.raise() })
+      cluster, directory: directory, onChange: { await keeper.save() },
+      onEndpoints: { ports in
+        if let listening { try await listening.follow(ports) } else { try await ControlServer.noPorts(ports) }
+      }, onStop: { stopping.raise() })
     let events = cluster.events
     print(await cluster.status().picture)
     print(

@@ -67,7 +67,9 @@ extension Benchmark {
     ]
     #if Router
       all.insert(
-        Benchmark(names: ["router-select-8"]) { try PostgreSQLBenchmarks.router(options, in: $0 + "/router") }, at: 1)
+        Benchmark(names: PostgreSQLBenchmarks.routerNames) {
+          try PostgreSQLBenchmarks.router(options, in: $0 + "/router")
+        }, at: 1)
     #endif
     return all
   }

@@ -1,6 +1,5 @@
 import Borealis
 import BorealisControl
-import BorealisRouter
 import Foundation
 
 /// The benchmarks of `borealis bench postgresql`.
@@ -98,46 +97,6 @@ enum PostgreSQLBenchmarks {
       name: name, value: ours.tps, unit: "tps", peer: peer.tps, ratio: ours.tps / peer.tps, target: target,
       note: note("latency %.2f ms, peer %.2f ms; peer: %@", ours.milliseconds, peer.milliseconds, what))
   }
-
-  #if Router
-    /// Select-only through an endpoint's address, beside the writer's own address.
-    static func router(_ options: PGBenchOptions, in directory: String) throws -> [Measurement] {
-      try wait {
-        try await BenchCluster.with(options, in: directory) { cluster in
-          let router = try await EndpointRouter.start(cluster.cluster, [Route(cluster.cluster.writer)])
-          do {
-            let lines = try await routed(options, cluster.clients, router.routes[0].address)
-            await router.stop()
-            return lines
-          } catch {
-            await router.stop()
-            throw error
-          }
-        }
-      }
-    }
-    private static func routed(
-      _ options: PGBenchOptions, _ direct: PGBench, _ address: EngineAddress
-    ) async throws -> [Measurement] {
-      let through = PGBench(
-        installation: direct.installation, address: address, password: direct.password,
-        interruption: direct.interruption)
-      try await direct.prepare(scale: options.scale)
-      try await direct.warmUp()
-      // In turn, so that both see the same weather.
-      var (ours, peer) = (0.0, 0.0)
-      let rounds = 3
-      for _ in 0..<rounds {
-        ours += try await through.run(.select, clients: 8, .seconds(max(1, options.seconds / rounds))).tps
-        peer += try await direct.run(.select, clients: 8, .seconds(max(1, options.seconds / rounds))).tps
-      }
-      return [
-        Measurement(
-          name: "router-select-8", value: ours / Double(rounds), unit: "tps", peer: peer / Double(rounds),
-          ratio: ours / peer, target: "ratio > 0.95", note: "peer: the writer's own address")
-      ]
-    }
-  #endif
 
   /// What the volume's writer sends for a transaction, beside a volume that sends whole pages; checkpoints included.
   static func network(_ options: PGBenchOptions, in directory: String) throws -> [Measurement] {

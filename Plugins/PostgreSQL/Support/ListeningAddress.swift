@@ -9,7 +9,9 @@
 /// Finds ports that servers may listen on.
 package enum ListeningAddress {
   /// A port that nobody listens on at the moment, chosen by the system; nil where there is none, or no such address.
-  package static func freePort(on host: String) -> UInt16? { bound(to: host, 0) }
+  ///
+  /// - Parameter port: only this one will do; 0: any.
+  package static func freePort(on host: String, _ port: UInt16 = 0) -> UInt16? { bound(to: host, port) }
   /// Whether a server could listen there now.
   static func isFree(_ host: String, _ port: UInt16) -> Bool { bound(to: host, port) != nil }
 
