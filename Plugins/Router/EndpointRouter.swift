@@ -19,15 +19,15 @@
     private let table: RouteTable
     private let group: MultiThreadedEventLoopGroup
     private let watch: Task<Void, Never>
-    private let linger: TimeAmount
+    private let limits: RouterLimits
     private let onTrouble: @Sendable (RouterError) -> Void
 
     private init(
-      _ cluster: Cluster, threads: Int, linger: TimeAmount, onTrouble: @escaping @Sendable (RouterError) -> Void
+      _ cluster: Cluster, threads: Int, limits: RouterLimits, onTrouble: @escaping @Sendable (RouterError) -> Void
     ) {
       let table = RouteTable()
       self.table = table
-      self.linger = linger
+      self.limits = limits
       self.onTrouble = onTrouble
       group = MultiThreadedEventLoopGroup(numberOfThreads: max(1, threads))
       // Before anybody can connect: no event is missed then.
@@ -60,13 +60,13 @@
       _ cluster: Cluster, _ routes: [Route], threads: Int = defaultThreads,
       onTrouble: @escaping @Sendable (RouterError) -> Void = { _ in }
     ) async throws(RouterError) -> EndpointRouter {
-      try await start(cluster, routes, threads: threads, linger: .seconds(60), onTrouble: onTrouble)
+      try await start(cluster, routes, threads: threads, limits: RouterLimits(), onTrouble: onTrouble)
     }
     static func start(
-      _ cluster: Cluster, _ routes: [Route], threads: Int = defaultThreads, linger: TimeAmount,
+      _ cluster: Cluster, _ routes: [Route], threads: Int = defaultThreads, limits: RouterLimits,
       onTrouble: @escaping @Sendable (RouterError) -> Void = { _ in }
     ) async throws(RouterError) -> EndpointRouter {
-      let router = EndpointRouter(cluster, threads: threads, linger: linger, onTrouble: onTrouble)
+      let router = EndpointRouter(cluster, threads: threads, limits: limits, onTrouble: onTrouble)
       do throws(RouterError) { for route in routes { try await router.open(route) } } catch {
         await router.stop()
         throw error
@@ -84,11 +84,11 @@
     /// - Throws: `.cannotListen`, `.stopped`.
     @discardableResult
     public func open(_ route: Route) async throws(RouterError) -> Route {
-      let relay = RouteRelay(route, linger: linger, onTrouble: onTrouble)
+      let relay = RouteRelay(route, limits, onTrouble: onTrouble)
       // It is known before it listens: whoever connects at once is cut like everybody.
       guard table.add(relay) else { throw RouterError(.stopped, "\(route.host):\(route.port)", "") }
       do {
-        let listener = try await ServerBootstrap(group: group)
+        var bootstrap = ServerBootstrap(group: group)
           .serverChannelOption(.backlog, value: 4096)
           .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
           .serverChannelInitializer { listener in
@@ -101,7 +101,10 @@
           .childChannelOption(.socketOption(.so_keepalive), value: 1)
           .childChannelOption(.allowRemoteHalfClosure, value: true)
           .childChannelInitializer { client in relay.accept(client) }
-          .bind(host: route.host, port: Int(route.port)).get()
+        if let bytes = limits.sendBufferBytes {
+          bootstrap = bootstrap.childChannelOption(.socketOption(.so_sndbuf), value: bytes)
+        }
+        let listener = try await bootstrap.bind(host: route.host, port: Int(route.port)).get()
         let opened = route.opened(at: listener.localAddress?.port ?? Int(route.port))
         guard table.listens(relay, listener, opened) else {
           try? await listener.close()
@@ -135,6 +138,14 @@
       for relay in relays { relay.end() }
       try? await group.shutdownGracefully()
     }
+  }
+
+  /// What tests choose otherwise.
+  struct RouterLimits: Sendable {
+    /// How long the rest of a connection may stand still once its server has ended, or one side is gone.
+    var linger = TimeAmount.seconds(60)
+    /// What the kernel keeps of what goes out on a connection; nil: as much as it likes.
+    var sendBufferBytes: SocketOptionValue?
   }
 
   /// The routes of a router: those that are open, and those whose connections have not all ended.

@@ -45,14 +45,14 @@
       var isOver = false
     }
     private let state: Mutex<State>
-    private let linger: TimeAmount
+    private let limits: RouterLimits
     private let onTrouble: @Sendable (RouterError) -> Void
     private let toServers = ByteCounter()
     private let toClients = ByteCounter()
 
-    init(_ route: Route, linger: TimeAmount, onTrouble: @escaping @Sendable (RouterError) -> Void) {
+    init(_ route: Route, _ limits: RouterLimits, onTrouble: @escaping @Sendable (RouterError) -> Void) {
       state = Mutex(State(route: route))
-      self.linger = linger
+      self.limits = limits
       self.onTrouble = onTrouble
     }
 
@@ -80,7 +80,7 @@
     func accept(_ client: any Channel) -> EventLoopFuture<Void> {
       state.withLock { $0.statistics.accepted += 1 }
       return client.eventLoop.makeCompletedFuture {
-        let relay = RelayHandler(.client, self.toServers, linger: self.linger)
+        let relay = RelayHandler(.client, self.toServers, linger: self.limits.linger)
         // Not before: a connection that is not active yet looks like one that has ended.
         relay.onActive = { relay in
           let wait = Int64(clamping: self.route.waitMilliseconds)
@@ -99,7 +99,7 @@
       if state.withLock({ $0.isOver }) { return client.close(promise: nil) }
       guard let target = route.endpoint.target(), let address = target.address else { return again(arrival) }
       let other = NIOLoopBound(
-        RelayHandler(.server, toClients, linger: linger), eventLoop: client.eventLoop)
+        RelayHandler(.server, toClients, linger: limits.linger), eventLoop: client.eventLoop)
       connect(address, from: client.eventLoop, other).whenComplete { result in
         let server: any Channel
         switch result {
@@ -122,7 +122,7 @@
     private func connect(
       _ address: EngineAddress, from loop: any EventLoop, _ handler: NIOLoopBound<RelayHandler>
     ) -> EventLoopFuture<any Channel> {
-      let bootstrap = ClientBootstrap(group: loop)
+      var bootstrap = ClientBootstrap(group: loop)
         .channelOption(.tcpOption(.tcp_nodelay), value: 1)
         .channelOption(.socketOption(.so_keepalive), value: 1)
         .channelOption(.allowRemoteHalfClosure, value: true)
@@ -130,6 +130,9 @@
         .channelInitializer { server in
           server.eventLoop.makeCompletedFuture { try server.pipeline.syncOperations.addHandler(handler.value) }
         }
+      if let bytes = limits.sendBufferBytes {
+        bootstrap = bootstrap.channelOption(.socketOption(.so_sndbuf), value: bytes)
+      }
       // What is a number needs no resolver, and so no other thread.
       if let number = try? SocketAddress(ipAddress: address.host, port: Int(address.port)) {
         return bootstrap.connect(to: number)

@@ -12,7 +12,7 @@
   struct EndingTests {
     /// A cluster of one instance with a server that runs `script`, its writer routed.
     private func scripted(
-      linger: TimeAmount = .seconds(60), _ script: @escaping @Sendable (Int32) -> Void,
+      limits: RouterLimits = RouterLimits(), _ script: @escaping @Sendable (Int32) -> Void,
       _ body: (EndpointRouter) async throws -> Void
     ) async throws {
       let cluster = try await Cluster.start(
@@ -20,7 +20,7 @@
           Engine(ScriptedEngine(server: ScriptedServer(script)))
           Writer()
         })
-      let router = try await EndpointRouter.start(cluster, [Route(cluster.writer)], linger: linger)
+      let router = try await EndpointRouter.start(cluster, [Route(cluster.writer)], limits: limits)
       do { try await body(router) } catch {
         await router.stop()
         await cluster.stop()
@@ -97,33 +97,42 @@
       await cluster.stop()
     }
 
-    @Test("an answer of 8 MiB arrives whole though the client has ended its side and reads late")
+    @Test("an answer of 8 MiB arrives whole though the client has ended its side and reads slowly")
     func longAnswer() async throws {
       let answer = (0..<8 << 20).map { UInt8(truncatingIfNeeded: $0 &* 2_654_435_761 >> 7) }
-      try await scripted({ socket in
-        _ = ScriptedServer.readAll(socket)
-        ScriptedServer.sendAll(socket, answer)
-      }) { router in
-        let client = try client(router)
+      try await scripted(
+        limits: RouterLimits(sendBufferBytes: 16_384),
+        { socket in
+          _ = ScriptedServer.readAll(socket)
+          ScriptedServer.sendAll(socket, answer)
+        }
+      ) { router in
+        let client = LineClient()
+        // So that much still waits in the router when the server has ended.
+        client.takeLittle()
+        try #require(client.connect(router.routes[0].address))
         #expect(client.send([1, 2, 3]))
         client.endOutput()
-        // All that buffers take is under way, and the server is through with it.
-        try await Task.sleep(for: .milliseconds(300))
         var received: [UInt8] = []
-        while let bytes = client.receive(), !bytes.isEmpty { received += bytes }
+        while let bytes = client.receive(), !bytes.isEmpty {
+          received += bytes
+          usleep(1000)
+        }
         #expect(received.count == answer.count && received == answer)
         try await eventually("nothing is open") { router.statistics[0].open == 0 }
       }
     }
 
-    @Test("a long upload arrives whole though the server reads late and the client has closed")
+    @Test("a long upload arrives whole though the server reads slowly and the client has closed")
     func longUpload() async throws {
       let heard = Mutex(0)
-      try await scripted({ socket in
-        usleep(300_000)
-        let count = ScriptedServer.readAll(socket)
-        heard.withLock { $0 = count }
-      }) { router in
+      try await scripted(
+        limits: RouterLimits(sendBufferBytes: 16_384),
+        { socket in
+          let count = ScriptedServer.readAll(socket, slowly: true)
+          heard.withLock { $0 = count }
+        }
+      ) { router in
         do {
           let client = try client(router)
           let block = [UInt8](repeating: 7, count: 1 << 20)
@@ -136,7 +145,7 @@
     @Test("a client that keeps a connection whose server has ended is let go after a while")
     func lingers() async throws {
       try await scripted(
-        linger: .milliseconds(200),
+        limits: RouterLimits(linger: .milliseconds(200)),
         { socket in
           var byte: UInt8 = 0
           recv(socket, &byte, 1, 0)
@@ -153,7 +162,7 @@
     @Test("a connection of which one side has ended goes on in the other direction, however slowly")
     func halfClosed() async throws {
       try await scripted(
-        linger: .milliseconds(200),
+        limits: RouterLimits(linger: .milliseconds(200)),
         { socket in
           _ = ScriptedServer.readAll(socket)
           // Longer than the router lingers: the client has ended, and waits for its answer.

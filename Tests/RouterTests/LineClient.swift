@@ -22,6 +22,8 @@
       self.init()
       guard connect(address) else { return nil }
     }
+    /// Leaves what it does not read with the other side.
+    func takeLittle() { ScriptedServer.takeLittle(socket) }
     func connect(_ address: EngineAddress) -> Bool {
       var to = sockaddr_in()
       to.sin_family = sa_family_t(AF_INET)

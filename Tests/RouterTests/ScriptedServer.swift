@@ -93,14 +93,21 @@
     // MARK: What scripts do
 
     /// Reads to the end of what the other side says; the number of bytes.
-    static func readAll(_ socket: Int32) -> Int {
+    static func readAll(_ socket: Int32, slowly: Bool = false) -> Int {
       var buffer = [UInt8](repeating: 0, count: 65536)
+      if slowly { takeLittle(socket) }
       var total = 0
       while true {
         let count = recv(socket, &buffer, buffer.count, 0)
         guard count > 0 else { return total }
         total += count
+        if slowly { usleep(1000) }
       }
+    }
+    /// The kernel keeps no more than this for who reads slowly.
+    static func takeLittle(_ socket: Int32) {
+      var bytes: Int32 = 65536
+      setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &bytes, socklen_t(MemoryLayout<Int32>.size))
     }
     /// Sends all, or as much as the other side takes.
     static func sendAll(_ socket: Int32, _ bytes: [UInt8]) {
