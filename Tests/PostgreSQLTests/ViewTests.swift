@@ -260,5 +260,38 @@ extension PostgreSQLTests {
         await pair.end(reader)
       }
     }
+
+    /// Log that was replayed is emptied, unless somebody is to read it: a slot of the reader's own.
+    @Test func logThatSomebodyReadsIsNotEmptied() async throws {
+      try await Self.withPair { _ in
+      } _: { pair in
+        let connection = try await pair.writer.connect()
+        defer { connection.close() }
+        _ = try await connection.execute("CREATE TABLE t (id int)", parameters: [])
+        let reader = try await pair.reader()
+        let there = try await reader.connect()
+        defer { there.close() }
+        func goOn(_ what: Comment, until isDone: (ViewStatistics) -> Bool) async throws {
+          var rounds = 0
+          try await eventually(what, seconds: 60) {
+            rounds += 1
+            _ = try await connection.execute("INSERT INTO t VALUES (1)", parameters: [])
+            // Each sends the reader a whole segment, which stays in its overlay while the slot is there.
+            if rounds % 25 == 1 { _ = try await connection.rows("SELECT pg_switch_wal()", parameters: []) }
+            return isDone(try #require(reader.viewStatistics))
+          }
+        }
+        func moves() -> UInt64 { reader.viewStatistics?.moves ?? 0 }
+        _ = try await there.rows("SELECT pg_create_physical_replication_slot('own', true)", parameters: [])
+        let first = moves()
+        try await goOn("the view moves") { $0.moves > first + 1 }
+        let (emptied, second) = (try #require(reader.viewStatistics).logFilesEmptied, moves())
+        try await goOn("the view moves on") { $0.moves > second + 2 }
+        #expect(reader.viewStatistics?.logFilesEmptied == emptied)
+        _ = try await there.rows("SELECT pg_drop_replication_slot('own')", parameters: [])
+        try await goOn("the log is emptied") { $0.logFilesEmptied > emptied }
+        await pair.end(reader)
+      }
+    }
   }
 }

@@ -117,9 +117,8 @@ final class ViewUpkeep: Sendable {
       candidate = nil
       if !follower.isFollowing {
         let layout = try DataLayout(of: overlay.base)
-        try follower.begin(
-          following: layout.relations,
-          forgetting: layout.logFiles(before: progress.segment, segmentSize: progress.segmentSize))
+        let old = layout.logFiles(before: progress.segment, segmentSize: progress.segmentSize)
+        try follower.begin(following: layout.relations, forgetting: progress.isLogRead ? [] : old)
       }
       try follower.advance(to: next.space)
       movedAt.withLock { $0 = SystemClock.now }
