@@ -40,7 +40,15 @@ final class TestDisks: Sendable {
   }
 
   /// Cuts the power of all nodes: from now on nothing is written and nothing is synced.
-  func cutPower() { for disk in disks { disk.close() } }
+  ///
+  /// Waits a moment for one that has something to lose.
+  func cutPower() {
+    let deadline = SystemClock.now.advanced(byMilliseconds: 2000)
+    while SystemClock.now < deadline {
+      if disks.contains(where: { disk in StorageFile.allCases.contains { disk.hasUnsyncedChanges($0) } }) { break }
+    }
+    for disk in disks { disk.close() }
+  }
   /// Decides what becomes of the sectors that were not synced; the nodes are stopped.
   func crash(_ crash: StorageCrash, using generator: inout DeterministicGenerator) -> StorageCrashReport {
     var sum = StorageCrashReport()
