@@ -1,10 +1,25 @@
 // The first hour with a PostgreSQL cluster: create it, connect with psql, add a reader, fail over.
 //
-//     swift run -c release --traits Router PostgresFirstHour      (the trait is swift-nio, for the endpoints' addresses)
+//     swift run -c release --traits Router PostgresFirstHour
 //
 // prints, with figures of the machine:
 //
-//     PLACEHOLDER
+//     1. a cluster: one writer, six copies in three zones, PostgreSQL 15.20 in /usr/lib/postgresql/15/bin
+//     2. psql on the cluster endpoint
+//        cluster=# CREATE TABLE orders (id int PRIMARY KEY, item text);   CREATE TABLE
+//        cluster=# INSERT INTO orders SELECT i, 'item ' || i FROM generate_series(1, 1000) i;   INSERT 0 1000
+//     3. a reader more, on the same storage
+//        demo-2 takes connections after 470 ms
+//        cluster=# SHOW cluster_name;   demo-1
+//        reader=# SHOW cluster_name;   demo-2
+//        reader=# SELECT count(*), pg_is_in_recovery() FROM orders;   1000|t
+//     4. fail over
+//        demo-1 -> demo-2, epoch 2: detected after 0, fenced 9, promoted 371, endpoint moved 371 ms
+//        cluster=# SELECT count(*) FROM orders;   1000
+//        cluster=# SHOW cluster_name;   demo-2
+//        reader=# SHOW cluster_name;   demo-1
+//        cluster=# INSERT INTO orders VALUES (1001, 'after the failover') RETURNING id;   1001, INSERT 0 1
+
 #if Router
   import Borealis
   import BorealisMount
@@ -31,16 +46,14 @@
       let router = try await EndpointRouter.start(cluster, [Route(cluster.writer), Route(cluster.reader)])
       let hour = PostgresFirstHour(
         cluster: cluster, engine: engine, psql: server.directory + "/psql", addresses: router.routes.map(\.address))
-      var failure: (any Error)?
-      do { try await hour.steps() } catch { failure = error }
+      let outcome = await Task { try await hour.steps() }.result
       await router.stop()
       await cluster.stop()
       try FileManager.default.removeItem(atPath: directory)
-      if let failure { throw failure }
+      try outcome.get()
     }
 
     func steps() async throws {
-      try showEndpoints()
       print("2. psql on the cluster endpoint")
       try ask(0, "CREATE TABLE orders (id int PRIMARY KEY, item text)")
       try ask(0, "INSERT INTO orders SELECT i, 'item ' || i FROM generate_series(1, 1000) i")
@@ -65,9 +78,8 @@
     func ask(_ endpoint: Int, _ sql: String, _ right: [String]? = nil) throws {
       let (process, output, address) = (Process(), Pipe(), addresses[endpoint])
       process.executableURL = URL(fileURLWithPath: psql)
-      let place = "host=\(address.host) port=\(address.port) user=postgres dbname=postgres"
-      let trust = "sslmode=verify-full sslrootcert=\(engine.authorityFile(of: "demo"))"
-      process.arguments = ["-XAt", "-c", sql, "\(place) \(trust)"]
+      let target = "host=\(address.host) port=\(address.port) user=postgres dbname=postgres sslmode=verify-full"
+      process.arguments = ["-XAt", "-c", sql, "\(target) sslrootcert=\(engine.authorityFile(of: "demo"))"]
       let password = try String(contentsOfFile: engine.passwordFile(of: "demo"), encoding: .utf8)
       process.environment = ["PGPASSWORD": password.trimmingCharacters(in: .newlines)]
       process.standardOutput = output
@@ -76,9 +88,7 @@
       process.waitUntilExit()
       let lines = text.split(separator: "\n").map(String.init)
       print("   \(["cluster", "reader"][endpoint])=# \(sql);   \(lines.joined(separator: ", "))")
-      if process.terminationStatus != 0 || lines != right ?? lines {
-        throw NotTrue(claim: "\(sql) gives \(right ?? [])")
-      }
+      guard process.terminationStatus == 0, lines == right ?? lines else { throw NotTrue(claim: sql) }
     }
   }
 #else

@@ -21,7 +21,7 @@ import Testing
   @Test("the same seeds give the same digest on every machine")
   func digestOnEveryMachine() {
     let summary = SimulationCampaign.run(seeds: 1...40 as ClosedRange<UInt64>)
-    #expect(hexadecimal(summary.digest, digits: 16) == "92ee0b8d92690087")
+    #expect(hexadecimal(summary.digest, digits: 16) == "ef84ffc6a4170499")
   }
 
   @Test("a handful of seeds", arguments: 1...24 as ClosedRange<UInt64>)
