@@ -55,6 +55,11 @@ extension StorageNode {
     return nil
   }
 
+  /// Whether a member that can serve it has given up records that are missing here.
+  private func wantsBaseline(_ i: Int) -> Bool {
+    segments[i].peers.contains { $0.gcPoint > segments[i].scl && canServe($0.node, i) }
+  }
+
   mutating func tryAnotherSource(_ i: Int, now: Instant, into out: inout [Outgoing]) {
     let last = segments[i].hydration?.source ?? id
     segments[i].hydration = nil
@@ -99,8 +104,9 @@ extension StorageNode {
       header.sender == .node(copy.source)
     else { return }
     if !segments[i].isHydrating, baseline <= segments[i].scl {
-      segments[i].hydration = nil  // gossip was faster
-      return
+      // Gossip was faster; or the source has nothing either, and another one is asked. (Found by seed 90309: two new members
+      // asked each other for ever, and a third that was lost.)
+      return wantsBaseline(i) ? tryAnotherSource(i, now: now, into: &out) : (segments[i].hydration = nil)
     }
     // Asked for as a tail segment, which it no longer is: the pages are asked for when this request is repeated.
     if next == .unlisted, segments[i].kind == .full { return }

@@ -99,6 +99,37 @@ import Testing
     #expect(c.nodes[2].machine.statistics.pageBytes == 0)
   }
 
+  /// Seed 90309: the two new members asked each other and the one that was lost, in turn.
+  @Test func newMembersDoNotAskEachOtherForEver() throws {
+    let c = try TestCluster(5, kinds: [.full, .tail, .full, .full, .full]) {
+      $0.chunkSize = 16 << 10
+      $0.logLimit = 128 << 10
+    }
+    c.create()
+    for k in 3..<5 { c.nodes[k].isDown = true }
+    var log = TestLog()
+    var g = DeterministicGenerator(seed: 16)
+    for _ in 0..<500 { log.random(pages: 10, using: &g) }
+    appendAll(c, log, after: .zero, to: [0, 1, 2])
+    c.pass(milliseconds: 300)
+    for k in 0..<2 { #expect(c.status(k)?.gcPoint ?? .zero > .zero) }
+    c.nodes[2].isDown = true
+    // Member 2 stays away. What member 0 says of itself comes only while a copy is under way, and is not heeded then.
+    for k in 3..<5 { c.nodes[k].isDown = false }
+    var heard = 0
+    c.pass(milliseconds: 8000) { message in
+      guard let decoded = try? Message.decode(message.bytes), case .gossip = decoded.message,
+        decoded.header.sender == .node(NodeID(0)), message.to == .node(NodeID(3)) || message.to == .node(NodeID(4))
+      else { return false }
+      heard += 1
+      return heard > 2
+    }
+    for k in 3..<5 {
+      #expect(c.scl(k) == log.last.value)
+      try expectAll(c, log, k, pages: 10)
+    }
+  }
+
   /// Whoever asked for the copy, a source that is gone is not asked for ever.
   @Test func aSourceThatIsGoneIsPassedOver() throws {
     let c = try TestCluster(5, kinds: [.full, .full, .full, .tail, .tail]) {
