@@ -25,6 +25,7 @@ private final class TrialLane: LogLane {
   func ended(_ job: StorageJob, error: StorageBackendError?) {
     all.withLock { $0.append(Ended(id: job.id, error: error, isReturned: false)) }
   }
+  func goOn() {}
   func returned(_ job: StorageJob) { all.withLock { $0.append(Ended(id: job.id, error: nil, isReturned: true)) } }
 
   /// Waits until something is said of the job; polls, as the backend's threads are its own.

@@ -100,11 +100,18 @@ public final class StorageNodeHost: MessageReceiver, LogLane {
     WorkerThread.letOthersFinish()
     while isRunning.load(ordering: .acquiring) {
       if queuesLogJobs {
-        if let job = returnedJob.withLock({ $0.take() }) { perform(job) } else { logSignal.wait() }
+        if performReturned() { goOn() } else { logSignal.wait() }
       } else if !step(.log) {
         logSignal.wait()
       }
     }
+  }
+
+  /// Performs the job that the backend gave back; whether there was one.
+  private func performReturned() -> Bool {
+    guard let job = returnedJob.withLock({ $0.take() }) else { return false }
+    perform(job)
+    return true
   }
 
   /// There is something to flush: begins with it, or wakes the thread that does.
@@ -121,6 +128,8 @@ public final class StorageNodeHost: MessageReceiver, LogLane {
     returnedJob.withLock { $0 = job }
     logSignal.raise()
   }
+  /// The job of the log lane that has ended is gone: the next one takes its buffers.
+  public func goOn() { endOfBurst() }
 
   private func runBackground() {
     var nextTick = SystemClock.now
@@ -157,7 +166,10 @@ public final class StorageNodeHost: MessageReceiver, LogLane {
       node.complete(job, error: error, now: SystemClock.now, into: &out)
       return (log: node.hasLogWork, background: node.hasBackgroundWork)
     }
-    if work.log { if job.lane != .log || queuesLogJobs { goOnWithLog() } }
+    if work.log {
+      // After one of the log lane the job is held by the callers yet: `goOn` follows.
+      if job.lane != .log { goOnWithLog() } else if queuesLogJobs { wantsLog.store(true, ordering: .relaxed) }
+    }
     if work.background, job.lane != .background { backgroundSignal.raise() }
     send(out)
   }

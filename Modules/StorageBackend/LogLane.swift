@@ -8,6 +8,9 @@ public protocol LogLane: AnyObject, Sendable {
   ///
   /// Called instead of `ended`.
   func returned(_ job: StorageJob)
+  /// What was said of a job is said, and nothing of it is held any more: the time to begin the next one, which can use its
+  /// memory again.
+  func goOn()
 }
 
 extension StorageBackend {

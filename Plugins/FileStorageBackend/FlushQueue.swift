@@ -1,5 +1,6 @@
 import BorealisCore
 import BorealisRuntime
+import BorealisStorageBackend
 import CBorealisFlushRing
 import Synchronization
 
@@ -104,7 +105,10 @@ final class FlushQueue: Sendable {
   private func landed(_ tag: UInt64, _ result: Int32, _ ring: OpaquePointer) {
     guard let pointer = UnsafeMutableRawPointer(bitPattern: UInt(tag)) else { return }
     let flight = Unmanaged<LogFlight>.fromOpaque(pointer).takeRetainedValue()
-    if flight.landed(result) { submit(flight, ring) }
+    switch flight.landed(result) {
+    case .again: submit(flight, ring)
+    case .over(let lane): lane.goOn()
+    }
   }
 
   private func queue(_ ring: OpaquePointer, _ request: () -> Int32) {

@@ -51,9 +51,17 @@ final class LogFlight: @unchecked Sendable {
     return true
   }
 
-  /// The request has ended, with a count or minus an errno value; whether there is another one.
-  func landed(_ result: Int32) -> Bool {
-    guard var trip else { return false }
+  /// What follows when a request has ended.
+  enum Landing {
+    /// Another request, `request`.
+    case again
+    /// Nothing: the lane has heard of it, and may go on.
+    case over(any LogLane)
+  }
+
+  /// The request has ended, with a count or minus an errno value.
+  func landed(_ result: Int32) -> Landing {
+    guard var trip else { preconditionFailure("a request of nobody has ended") }
     if case .flush = request {
       if result < 0 { return end(trip, trip.file.flushFailed(SystemFailure(number: -result))) }
       trip.file.flushed(trip.change)
@@ -72,20 +80,20 @@ final class LogFlight: @unchecked Sendable {
     trip.change = change
     self.trip = trip
     request = .flush(trip.file.descriptor.number)
-    return true
+    return .again
   }
 
-  private func end(_ trip: Trip, _ error: StorageBackendError?) -> Bool {
+  private func end(_ trip: Trip, _ error: StorageBackendError?) -> Landing {
     free()
     trip.lane.ended(trip.job, error: error)
     use.leave()
-    return false
+    return .over(trip.lane)
   }
-  private func giveBack(_ trip: Trip) -> Bool {
+  private func giveBack(_ trip: Trip) -> Landing {
     free()
     trip.lane.returned(trip.job)
     use.leave()
-    return false
+    return .over(trip.lane)
   }
   /// Before the lane hears of it: it may have the next job.
   private func free() {
